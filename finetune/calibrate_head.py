@@ -50,7 +50,7 @@ def calibrate_head(
 
     The readout is fitted to labelled samples that end within the minutes, and scored inside them by cross-validation.
     A model with a population stream gets rows for the population first (see `with_new_rows`); its trunk stays. Heads
-    that were finetuned are read from the finetuned model as it is.
+    that were finetuned are read from the finetuned model as it is, of an ensemble from its first network.
 
     Args:
         head: of another population, or of this one on another day.
@@ -81,7 +81,8 @@ def calibrate_head(
     except TooLittleError as error:
         raise HeadError(f"{minutes:g} minutes of {recording.record.path} are too little: {error}") from error
     if changed is not None:
-        fitted, changed = read_from(fitted, changed)
+        fitted, read = read_from(fitted, changed)
+        changed = read[0] if read else None
     metric = PRIMARY[fitted.kind]
     found = fitted.kept.scores[mode]
     log.info("%s: %s %.3f inside %g calibrated minutes", fitted.name, metric, found["metrics"][metric], minutes)

@@ -91,6 +91,8 @@ class FullSettings(Limited):
         sessions: how recordings with the same label over time are finetuned: apart (a model for each), heads (one
             model learns from all of them, with a head for each) or head (one model and one head, where all have the
             same values or classes and the model has a population stream).
+        ensemble: networks that are finetuned on the same samples, each from a seed of its own; the mean of their
+            outputs predicts, and a head keeps all of them. Time and size grow with it; models from scratch too.
 
     Raises:
         ConfigError: if a value is impossible.
@@ -112,6 +114,7 @@ class FullSettings(Limited):
     weights: Annotated[str | None, one_of(*FORMER_WEIGHTS)] = None
     lora_rank: Count = 8
     sessions: Annotated[str, one_of(*SESSIONS)] = "apart"
+    ensemble: Annotated[int, between(1, 100)] = 1
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -301,6 +304,8 @@ class FinetuneSettings(Limited):
         whole["full"].pop("weights")
         if self.full.sessions == "apart":
             whole["full"].pop("sessions")
+        if self.full.ensemble == 1:
+            whole["full"].pop("ensemble")
         if mode != "lora":
             whole["full"].pop("lora_rank")
         own = {"probe": [], "mlp": ["mlp"]}.get(mode, ["full"])

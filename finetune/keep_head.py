@@ -63,7 +63,7 @@ class KeptHead:
         began = time.perf_counter()
         head, adapted = fit_head(self.problem, about, self.settings)
         frozen = None
-        if grown is not None and adapted is None:
+        if grown is not None and not adapted:
             head, adapted = read_from(head, grown)
         elif grown is not None and MODEL in head.sources:
             frozen = grown  # the finetuned model stands beside a readout of it

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from finetune.finetune_settings import FinetuneSettings
-from finetune.heads.fitting.full_finetuning import Finetuned
+from finetune.heads.fitting.full_finetuning import Session, full_together
 from finetune.heads.fitting.head_probe import Fitted, best_readout, predict_test, probe_with_rates
 from finetune.heads.fitting.new_rows import with_new_rows
-from finetune.heads.fitting.shared_trunk import Learned, Session, finetune_together, full_together
+from finetune.heads.fitting.shared_trunk import Finetuned, Learned, finetune_on
 from finetune.tasks.problems.decoding_task import Problem
 from finetune.tasks.problems.window_task import WindowProblem
 from finetune.tasks.task import recording_name
@@ -74,7 +74,7 @@ class SharedSessions:
         if mode not in self._final:
             learned = [self._everything(session) for session in self.sessions]
             seed = self.settings.seed
-            self._final[mode] = finetune_together(learned, self.model, self.settings, seed, mode, self._one_head)
+            self._final[mode] = finetune_on(learned, self.model, self.settings, seed, mode, self._one_head)
         return self._final[mode][self._place(problem)]
 
     @property

@@ -12,9 +12,8 @@ import numpy as np
 from foundation.common.errors import FoundationError
 from foundation.evaluation.metrics import CLASSES
 
-SCHEMA = 1
+SCHEMA = 2
 RATES, MODEL, ADAPTED = "rates", "model", "adapted"
-SOURCES = {RATES: "plain activity", MODEL: "the frozen checkpoint", ADAPTED: "the weights beside the head"}
 UNIT, LAGS, MEAN, WINDOW = "unit", "lags", "mean", "window"
 READINGS = (UNIT, LAGS, MEAN, WINDOW)
 PART_BYTES = 1 << 25
@@ -88,7 +87,7 @@ class Kept:
         interval: how the intervals were made.
         data: recording id -> digest of what it was fitted to.
         checkpoint: name and digest of the frozen model; None if nothing of it is read.
-        adapted: digest of the changed weights beside the head; None without changed weights.
+        adapted: digest of each changed model beside the head.
         contract: version of the evaluation contract.
         version: of this software.
         key: digest of everything that decides the numbers.
@@ -103,7 +102,7 @@ class Kept:
     interval: str
     data: dict[str, str]
     checkpoint: dict[str, str] | None
-    adapted: str | None
+    adapted: list[str]
     contract: int
     version: str
     key: str
@@ -115,7 +114,8 @@ class HeadBlock:
     """Weights on one kind of features; the head is the sum of its blocks and of a bias.
 
     Args:
-        source: ``rates``, ``model`` (the frozen checkpoint) or ``adapted`` (changed weights).
+        source: ``rates``, ``model`` (the frozen checkpoint) or ``adapted`` (changed weights; those of further networks
+            are ``adapted-2``, ``adapted-3``, ...).
         features: what they are, in words; for rates also how they are made.
         reading: ``unit`` (a row for each), ``lags`` (bins around the sample's), ``mean`` (over its window) or
             ``window`` (all bins of its window side by side).
@@ -264,6 +264,16 @@ class Head:
             ],
             **asdict(self.kept),
         }
+
+
+def adapted_source(place: int) -> str:
+    """Return how blocks name the changed model with a place among those of a head.
+
+    Example:
+        >>> adapted_source(0), adapted_source(1)
+        ('adapted', 'adapted-2')
+    """
+    return ADAPTED if place == 0 else f"{ADAPTED}-{place + 1}"
 
 
 def head_name(task: str, target: str) -> str:

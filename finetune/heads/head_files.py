@@ -5,7 +5,8 @@
     out/velocity-mouse1/
       head.json             what the head is of, how good it is, and the digest of its weights; written last
       head.safetensors      its weights
-      model/                config.json and model.safetensors, where the model itself was changed
+      model/                config.json and model.safetensors, where the model itself was changed; those of further
+                            networks of an ensemble in model-2/, model-3/, ...
       checkpoint/           the frozen checkpoint, in heads that MLflow keeps
 
 Nothing else in the folder is read, and nothing that can hold code.
@@ -17,7 +18,7 @@ import hashlib
 import json
 import math
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,17 +28,18 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from finetune.heads.head import (
-    ADAPTED,
     LAGS,
+    MODEL,
+    RATES,
     READINGS,
     SCHEMA,
-    SOURCES,
     Head,
     HeadBlock,
     HeadError,
     HeadWindows,
     Kept,
     Population,
+    adapted_source,
 )
 from foundation.common.files.locks import whole_folder, write_whole
 from foundation.evaluation.metrics import CLASSES, VALUES
@@ -51,13 +53,13 @@ AGAIN = "fit it again with `foundation finetune`"
 Part = TypeVar("Part", HeadWindows, Population, Kept)
 
 
-def save_head(head: Head, folder: str | Path, adapted: EIT | None = None, frozen: EIT | None = None) -> None:
+def save_head(head: Head, folder: str | Path, adapted: Sequence[EIT] = (), frozen: EIT | None = None) -> None:
     """Write a head into a folder; head.json is written last and holds the digests of all else.
 
     Args:
         head: the head.
         folder: made if it is not there; an earlier head in it is replaced.
-        adapted: the changed model, if the head reads one.
+        adapted: the changed models that the head reads.
         frozen: the model that the head reads beside it, if that is not the checkpoint itself: the checkpoint with rows
             for a new population.
     """
@@ -68,10 +70,12 @@ def save_head(head: Head, folder: str | Path, adapted: EIT | None = None, frozen
             tensors[f"{place}.{name}"] = np.ascontiguousarray(array, dtype=np.float32)
     content = save(tensors)
     facts = {**head.facts(), "tensors": hashlib.sha256(content).hexdigest()}
-    if adapted is not None:
-        with whole_folder(folder / CHANGED, replace=True) as part:
-            adapted.save_pretrained(part)
-        facts["adapted"] = checkpoint_digest(folder / CHANGED)
+    for earlier in folder.glob(f"{CHANGED}*"):  # of an earlier head
+        shutil.rmtree(earlier)
+    for place, model in enumerate(adapted):
+        with whole_folder(changed_folder(folder, place), replace=True) as part:
+            model.save_pretrained(part)
+    facts["adapted"] = [checkpoint_digest(changed_folder(folder, place)) for place in range(len(adapted))]
     if frozen is not None:
         with whole_folder(folder / CHECKPOINT, replace=True) as part:
             frozen.save_pretrained(part)
@@ -80,6 +84,16 @@ def save_head(head: Head, folder: str | Path, adapted: EIT | None = None, frozen
         shutil.rmtree(folder / CHECKPOINT, ignore_errors=True)  # of an earlier head
     write_whole(folder / WEIGHTS, content)
     write_whole(folder / FACTS, json.dumps(facts, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def changed_folder(folder: Path, place: int) -> Path:
+    """Return the folder of a changed model, by its place among those of a head.
+
+    Example:
+        >>> changed_folder(Path("velocity"), 0).as_posix(), changed_folder(Path("velocity"), 1).as_posix()
+        ('velocity/model', 'velocity/model-2')
+    """
+    return folder / (CHANGED if place == 0 else f"{CHANGED}-{place + 1}")
 
 
 def find_head(place: str | Path) -> Path:
@@ -169,11 +183,13 @@ def _head(folder: Path, facts: dict[str, Any], tensors: dict[str, np.ndarray]) -
         raise ValueError(f"kind is {kind!r}: expected {CLASSES!r} or {VALUES!r}")
     n_out = len(classes) if kind == CLASSES else len(values)
     bias_K = _tensor(tensors, "bias", (n_out,), np.float64)
-    blocks = tuple(_block(place, about, tensors, n_out) for place, about in enumerate(facts["blocks"]))
+    windows, kept = _part(HeadWindows, facts["windows"]), _part(Kept, facts)
+    adapted = [adapted_source(place) for place in range(len(kept.adapted))]
+    sources = [RATES, MODEL, *adapted]
+    blocks = tuple(_block(place, about, tensors, n_out, sources) for place, about in enumerate(facts["blocks"]))
     wanted = {"bias", *(f"{place}.{part}" for place in range(len(blocks)) for part in ("mean", "scale", "weight"))}
     if set(tensors) != wanted or not blocks:
         raise ValueError(f"{WEIGHTS} holds {', '.join(sorted(tensors))}: expected {', '.join(sorted(wanted))}")
-    windows, kept = _part(HeadWindows, facts["windows"]), _part(Kept, facts)
     population = None if facts["population"] is None else _part(Population, facts["population"])
     spread, temperature = [float(x) for x in facts["spread"]], float(facts["temperature"])
     if not (math.isfinite(temperature) and temperature > 0):
@@ -186,18 +202,20 @@ def _head(folder: Path, facts: dict[str, Any], tensors: dict[str, np.ndarray]) -
         str(facts["task"]), str(facts["target"]), str(facts["title"]), kind, classes, values, str(facts["unit"]),
         blocks, bias_K, windows, population, kept, spread, temperature, folder,
     )  # fmt: skip
-    if (ADAPTED in head.sources) != (kept.adapted is not None):
-        raise ValueError(f"adapted is {kept.adapted!r}: expected the digest of the weights that a block reads")
-    if "model" in head.sources and (kept.checkpoint is None or set(kept.checkpoint) != {"name", "digest"}):
+    if unread := set(adapted) - head.sources:
+        raise ValueError(f"adapted is {kept.adapted!r} and no block reads {', '.join(sorted(unread))}")
+    if MODEL in head.sources and (kept.checkpoint is None or set(kept.checkpoint) != {"name", "digest"}):
         raise ValueError(f"checkpoint is {kept.checkpoint!r}: expected the name and digest of what a block reads")
     return head
 
 
-def _block(place: int, about: dict[str, Any], tensors: dict[str, np.ndarray], n_out: int) -> HeadBlock:
+def _block(
+    place: int, about: dict[str, Any], tensors: dict[str, np.ndarray], n_out: int, sources: Sequence[str]
+) -> HeadBlock:
     source, reading, lags, clip = about["source"], about["reading"], tuple(about["lags"]), about["clip"]
-    if source not in SOURCES or reading not in READINGS:
+    if source not in sources or reading not in READINGS:
         raise ValueError(
-            f"blocks[{place}] reads {reading!r} of {source!r}: expected one of {READINGS} of {list(SOURCES)}"
+            f"blocks[{place}] reads {reading!r} of {source!r}: expected one of {READINGS} of {', '.join(sources)}"
         )
     if not all(isinstance(lag, int) and abs(lag) < 1e6 for lag in lags) or (not lags if reading == LAGS else lags):
         raise ValueError(f"blocks[{place}].lags is {lags}: expected whole numbers for lags, and none otherwise")
@@ -228,7 +246,7 @@ def _texts(facts: Mapping[str, Any], key: str) -> list[str]:
 
 
 TYPES: dict[str, type | tuple[type, ...]] = {
-    "str": str, "int": int, "float": (int, float), "bool": bool, "list[int]": list,
+    "str": str, "int": int, "float": (int, float), "bool": bool, "list[int]": list, "list[str]": list,
     "dict[str, Any]": dict, "dict[str, str]": dict, "dict[str, dict[str, Any]]": dict,
     "dict[str, str] | None": (dict, type(None)), "str | None": (str, type(None)),
 }  # fmt: skip

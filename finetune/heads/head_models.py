@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from finetune.heads.head import ADAPTED, MODEL, Head, HeadError
-from finetune.heads.head_files import CHANGED, CHECKPOINT
+from finetune.heads.head import MODEL, Head, HeadError, adapted_source
+from finetune.heads.head_files import CHECKPOINT, changed_folder
 from foundation.common.credentials import without_secrets_in_url
 from foundation.common.errors import CheckpointError
 from foundation.hub.checkpoints import checkpoint_digest, load_model
@@ -26,11 +26,11 @@ def head_models(head: Head, checkpoint: str | None = None) -> dict[str, EIT]:
         bundled = None if head.folder is None else head.folder / CHECKPOINT
         name = str(bundled) if bundled is not None and bundled.is_dir() else checkpoint or head.kept.checkpoint["name"]
         found[MODEL] = _checked(name, head.kept.checkpoint["digest"], "give the right one with --checkpoint")
-    if ADAPTED in head.sources:
-        if head.folder is None or head.kept.adapted is None:
+    for place, digest in enumerate(head.kept.adapted):
+        if head.folder is None:
             raise HeadError(f"head {head.name} reads changed weights: load it from its folder")
         again = "fit the head again with `foundation finetune`"
-        found[ADAPTED] = _checked(str(head.folder / CHANGED), head.kept.adapted, again)
+        found[adapted_source(place)] = _checked(str(changed_folder(head.folder, place)), digest, again)
     return found
 
 

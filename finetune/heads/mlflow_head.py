@@ -17,7 +17,7 @@ import numpy as np
 
 from finetune.heads.decode import Decoded, decode
 from finetune.heads.head import MODEL, Head, HeadError
-from finetune.heads.head_files import CHANGED, CHECKPOINT, FACTS, WEIGHTS, load_head
+from finetune.heads.head_files import CHECKPOINT, FACTS, WEIGHTS, changed_folder, load_head
 from finetune.heads.head_models import head_models
 from finetune.heads.write_decoded import decoded_columns, series_name
 from foundation.common.files.locks import part_folder, put_in_place
@@ -174,8 +174,8 @@ def save_mlflow_head(folder: str | Path, target: str | Path, checkpoint: str) ->
         data.mkdir()
         for name in (FACTS, WEIGHTS):
             shutil.copyfile(Path(folder) / name, data / name)
-        if (Path(folder) / CHANGED).is_dir() and head.kept.adapted is not None:
-            shutil.copytree(Path(folder) / CHANGED, data / CHANGED)
+        for place in range(len(head.kept.adapted)):
+            shutil.copytree(changed_folder(Path(folder), place), changed_folder(data, place))
         if (Path(folder) / CHECKPOINT).is_dir():
             shutil.copytree(Path(folder) / CHECKPOINT, data / CHECKPOINT)
         elif MODEL in head.sources:

@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 
 from finetune.finetune_job import finetune
 from finetune.finetune_settings import FinetuneSettings, FullSettings, GRUSettings, WindowSettings
-from finetune.heads.fitting import full_finetuning
+from finetune.heads.fitting import shared_trunk
 from finetune.heads.head import HeadError, head_name
 from finetune.heads.head_files import load_head
 from finetune.predict_job import predict
@@ -283,12 +283,7 @@ def test_a_population_that_is_new_to_the_model_gets_rows_which_go_with_its_head(
 
 def test_a_finetuned_head_of_a_new_population_brings_both_of_its_models(settings, tmp_path, monkeypatch):
     """The network stands beside a readout of the frozen model, which got rows too."""
-    search = full_finetuning._search
-
-    def keep_half(*given):
-        return replace(search(*given), updates=1, share=0.5)
-
-    monkeypatch.setattr(full_finetuning, "_search", keep_half)
+    monkeypatch.setattr(shared_trunk._Training, "search", lambda training, seed: (1, [0.5]))
     monkeypatch.setattr("finetune.heads.fitting.fit_head.choose_weight", partial(choose_weight, weights=(0.5,)))
     few = {"tasks": ["behavior"], "mode": "full", "random_weights": False, "keep": "full", "register": None}
     own = replace(settings, checkpoint="eit-tiny", output=str(tmp_path / "out"), alias=None, **few)

@@ -10,8 +10,8 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 
 from finetune.finetune_settings import FINETUNED, READOUTS, FinetuneSettings
-from finetune.heads.fitting.full_finetuning import Finetuned, finetune_on
 from finetune.heads.fitting.head_probe import Best, best_readout, predict_test
+from finetune.heads.fitting.shared_trunk import Finetuned, Learned, finetune_on
 from finetune.heads.head import (
     ADAPTED,
     LAGS,
@@ -25,6 +25,7 @@ from finetune.heads.head import (
     HeadWindows,
     Kept,
     Population,
+    adapted_source,
 )
 from finetune.result import Score
 from finetune.tasks.problems.decoding_task import Problem
@@ -96,7 +97,7 @@ def chosen_mode(scored: Mapping[str, Scored], kind: str, keep: str) -> str:
     return max(there, key=lambda mode: scored[mode].score.metrics[PRIMARY[kind]])
 
 
-def fit_head(problem: Problem, about: Evaluated, settings: FinetuneSettings) -> tuple[Head, EIT | None]:
+def fit_head(problem: Problem, about: Evaluated, settings: FinetuneSettings) -> tuple[Head, list[EIT]]:
     """Fit the head of a target to all of its labelled samples; choices are made inside them, as in an outer fold.
 
     Args:
@@ -105,7 +106,7 @@ def fit_head(problem: Problem, about: Evaluated, settings: FinetuneSettings) -> 
         settings: of the evaluation.
 
     Returns:
-        The head, and the changed model if the head reads one.
+        The head, and the changed models that it reads, in the order of their sources.
     """
     labels, everyone = problem.labels, np.arange(len(problem.labels.y_S))
     mode = chosen_mode(about.scored, labels.kind, settings.keep)
@@ -116,7 +117,8 @@ def fit_head(problem: Problem, about: Evaluated, settings: FinetuneSettings) -> 
     choices: dict[str, Any] = {"features": linear.names, "penalty": linear.choice.penalty}
     if linear.weight is not None:
         choices["weight_of_model"] = linear.weight
-    readout, tuned = "logistic regression, classes balanced" if labels.n_classes else "ridge regression", None
+    readout = "logistic regression, classes balanced" if labels.n_classes else "ridge regression"
+    changed: list[EIT] = []
     if mode in FINETUNED:
         assert about.model is not None  # a finetuned model starts from it
         held = Fold(everyone[inner[0].train], everyone[inner[0].test])
@@ -124,13 +126,16 @@ def fit_head(problem: Problem, about: Evaluated, settings: FinetuneSettings) -> 
             found = about.network(mode)
         else:
             held_S = predict_test(problem, linear.readout, held, linear.choice)
-            found = finetune_on(problem, about.model, about.ours, everyone, held_S, settings, settings.seed, mode)
+            learned = Learned(problem, about.ours, everyone, held_S)
+            (found,) = finetune_on([learned], about.model, settings, settings.seed, mode)
         choices |= {"updates": found.updates, "share_of_network": found.share}
-        blocks, bias_K = _with_network(problem, found, blocks, bias_K)
-        tuned = None if found.tuned is None else found.tuned.model
-        readout = f"finetuned model beside {readout}" if tuned is not None else readout
+        blocks, bias_K = _with_networks(problem, found, blocks, bias_K)
+        changed = [tuned.model for tuned, _ in found.weighted]
+        if changed:
+            models = "finetuned model" if len(changed) == 1 else f"mean of {len(changed)} finetuned models"
+            readout = f"{models} beside {readout}"
     temperature = 1.0
-    if labels.n_classes and tuned is None:
+    if labels.n_classes and not changed:
         temperature = _temperature(problem, linear, inner)
     head = Head(
         task=labels.task,
@@ -154,7 +159,7 @@ def fit_head(problem: Problem, about: Evaluated, settings: FinetuneSettings) -> 
             interval=about.interval,
             data=dict(problem.recordings),
             checkpoint=about.checkpoint if any(b.source == MODEL for b in blocks) else None,
-            adapted=None if tuned is None else "",  # known when it is written
+            adapted=[""] * len(changed),  # known when it is written
             contract=CONTRACT_VERSION,
             version=__version__,
             key=about.key,
@@ -162,7 +167,7 @@ def fit_head(problem: Problem, about: Evaluated, settings: FinetuneSettings) -> 
         spread_K=_spread(about.scored[mode].predictions),
         temperature=temperature,
     )
-    return head, tuned
+    return head, changed
 
 
 @dataclass(frozen=True)
@@ -218,34 +223,39 @@ def _reading(problem: Problem, reading: Reading) -> tuple[str, tuple[int, ...]]:
     return (LAGS, reading.lags) if reading.lags else (WINDOW, ())
 
 
-def _with_network(
+def _with_networks(
     problem: Problem, found: Finetuned, linear: list[HeadBlock], bias_K: np.ndarray
 ) -> tuple[list[HeadBlock], np.ndarray]:
-    """The blocks of a finetuned model, with its share of predictions, beside those of a linear readout."""
-    if found.tuned is None:
+    """Return the blocks of finetuned models, each with its weight, beside those of a linear readout."""
+    if not found.weighted:
         return linear, bias_K
-    head, share = found.tuned.head, found.share
-    weight_CK = head.linear.weight.detach().double().numpy().T * head.gain * found.tuned.spread_K
-    components = head.components_FC
-    weight_FK = weight_CK if components is None else components.double().numpy() @ weight_CK
     reading, lags = UNIT, tuple[int, ...]()
     if isinstance(problem, WindowProblem):
         reading, lags = (WINDOW, lags) if problem.token_S is None else (LAGS, (0,))
-    network = HeadBlock(
-        ADAPTED,
-        "the finetuned model",
-        reading,
-        lags,
-        None,
-        head.mean_F.numpy(),
-        head.scale_F.numpy(),
-        (weight_FK * share)[None].astype(np.float32),
-    )
-    network_bias_K = head.linear.bias.detach().double().numpy() * found.tuned.spread_K * share
-    if share == 1:
-        return [network], network_bias_K
-    beside = [replace(block, weight_LFK=block.weight_LFK * np.float32(1 - share)) for block in linear]
-    return [network, *beside], network_bias_K + (1 - share) * bias_K
+    rest = 1 - found.share
+    blocks, total_K = [], np.zeros_like(bias_K) if found.share == 1 else rest * bias_K
+    for place, (tuned, weight) in enumerate(found.weighted):
+        head = tuned.head
+        weight_CK = head.linear.weight.detach().double().numpy().T * head.gain * tuned.spread_K
+        components = head.components_FC
+        weight_FK = weight_CK if components is None else components.double().numpy() @ weight_CK
+        total_K = total_K + head.linear.bias.detach().double().numpy() * tuned.spread_K * weight
+        blocks.append(
+            HeadBlock(
+                adapted_source(place),
+                "the finetuned model",
+                reading,
+                lags,
+                None,
+                head.mean_F.numpy(),
+                head.scale_F.numpy(),
+                (weight_FK * weight)[None].astype(np.float32),
+            )
+        )
+    if found.share == 1:
+        return blocks, total_K
+    beside = [replace(block, weight_LFK=block.weight_LFK * np.float32(rest)) for block in linear]
+    return [*blocks, *beside], total_K
 
 
 def _temperature(problem: Problem, linear: _Linear, inner: list[Fold]) -> float:
@@ -330,9 +340,8 @@ def _spread(predictions: Predictions) -> list[float]:
     return [float(x) for x in np.sqrt((error_SK**2).mean(axis=0))]
 
 
-def read_from(head: Head, changed: EIT) -> tuple[Head, EIT | None]:
+def read_from(head: Head, changed: EIT) -> tuple[Head, list[EIT]]:
     """Return a head that reads a changed model instead of the checkpoint, and that model if the head reads any."""
     blocks = tuple(replace(b, source=ADAPTED) if b.source == MODEL else b for b in head.blocks)
-    reads = any(b.source == ADAPTED for b in blocks)
-    kept = replace(head.kept, checkpoint=None, adapted="" if reads else None)
-    return replace(head, blocks=blocks, kept=kept), changed if reads else None
+    models = [changed] if any(b.source == ADAPTED for b in blocks) else []
+    return replace(head, blocks=blocks, kept=replace(head.kept, checkpoint=None, adapted=[""] * len(models))), models

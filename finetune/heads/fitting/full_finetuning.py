@@ -1,98 +1,41 @@
-"""Finetuning of all weights of a pretrained model, from a linear head on each sample's own token."""
+"""Finetuning of the weights of a pretrained model, in cross-validation."""
 
 from __future__ import annotations
 
-import copy
 import logging
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import torch
-from torch import nn
-from torch.nn import functional as F
 
-from finetune.finetune_settings import FinetuneSettings, FullSettings
-from finetune.heads.fitting.adapting import Adaptation, adapt
+from finetune.finetune_settings import FinetuneSettings
 from finetune.heads.fitting.head_probe import Fitted, gather
+from finetune.heads.fitting.shared_trunk import Learned, finetune_on
 from finetune.tasks.problems.decoding_task import Problem
-from finetune.training_loop import DivergedError, LengthSearch, run_updates
-from foundation.evaluation.linear_readout import (
-    Basis,
-    Readout,
-    choose_strength,
-    fit,
-    inner_score,
-    make_basis,
-    training_mean,
-)
+from foundation.common.errors import ConfigError
 from foundation.evaluation.readings import Features
-from foundation.evaluation.splits import Fold, Split
+from foundation.evaluation.splits import Split
 from foundation.models import EIT
 
 log = logging.getLogger(__name__)
-SHARES = (0.25, 0.5, 0.75, 1.0)  # of the network in a prediction, beside a linear readout
+Starts = Callable[[int], tuple[EIT, Sequence[Features]]]  # of an outer fold: a model, and its features
 
 
-class LinearHead(nn.Module):
-    """A readout as a trainable layer: its basis stays, its weights learn.
+@dataclass(frozen=True)
+class Session:
+    """One recording of several that share a trunk.
 
     Args:
-        basis: of the readout.
-        readout: where the weights start.
-        spread_K: standard deviation of the training values; ones for classes.
+        problem: samples and labels of the target.
+        features: of the model that all sessions start from.
+        beside: the linear readout on the same folds.
+        split: the outer folds.
     """
 
-    mean_F: torch.Tensor
-    scale_F: torch.Tensor
-    components_FC: torch.Tensor | None
-
-    def __init__(self, basis: Basis, readout: Readout, spread_K: np.ndarray) -> None:
-        super().__init__()
-        weight_CK, bias_K = readout.weight_CK / spread_K, readout.bias_K / spread_K
-        # A class that training does not have: a logit far below the others instead of none at all.
-        bias_K = np.where(np.isfinite(bias_K), bias_K, -30.0)
-        self.register_buffer("mean_F", torch.as_tensor(basis.mean_F))
-        self.register_buffer("scale_F", torch.as_tensor(basis.scale_F))
-        components = None if basis.components_FC is None else torch.as_tensor(basis.components_FC)
-        self.register_buffer("components_FC", components)
-        self.gain = float(basis.gain)
-        self.linear = nn.Linear(*weight_CK.shape)
-        with torch.no_grad():
-            self.linear.weight.copy_(torch.as_tensor(weight_CK.T))
-            self.linear.bias.copy_(torch.as_tensor(bias_K))
-
-    def forward(self, x_RF: torch.Tensor) -> torch.Tensor:
-        """``(R, K)`` logits, or values over their spread."""
-        x_RF = (x_RF - self.mean_F) / self.scale_F
-        if self.components_FC is not None:
-            x_RF = x_RF @ self.components_FC
-        return self.linear(x_RF * self.gain)
-
-
-@dataclass
-class Tuned:
-    """A model and its head on their way."""
-
-    adaptation: Adaptation
-    head: LinearHead
-    spread_K: np.ndarray
-
-    @property
-    def model(self) -> EIT:
-        """The model."""
-        return self.adaptation.model
-
-    def predict(self, problem: Problem, samples: np.ndarray) -> np.ndarray:
-        x_SF = problem.head_features(self.model, samples)
-        with torch.no_grad():
-            out_SK = self.head(torch.as_tensor(x_SF)).numpy()
-        return out_SK.argmax(axis=1) if problem.labels.n_classes else out_SK * self.spread_K
-
-
-Starts = Callable[[int], tuple[EIT, Sequence[Features]]]  # of an outer fold: a model, and its features
+    problem: Problem
+    features: Sequence[Features]
+    beside: Fitted
+    split: Split
 
 
 def full(
@@ -104,7 +47,8 @@ def full(
     held out: a run on the others says after how many updates the score there is best. A second run on all training
     samples then takes that many updates. Values are predicted by the network and a linear readout together, with the
     share of the network that is best on the first inner fold; classes by whichever is better there. Where the network
-    never helps, the readout's predictions stay.
+    never helps, the readout's predictions stay. With ``full.ensemble`` several networks are trained like this, each
+    from a seed of its own, and the mean of their outputs predicts.
 
     Args:
         problem: samples and labels of the target.
@@ -113,294 +57,85 @@ def full(
         beside: the linear readout on the same folds.
         split: the outer folds.
         settings: of the finetuning.
-        how: which weights learn, see `adapt`.
+        how: which weights learn, see `finetune.heads.fitting.adapting.adapt`.
 
     Returns:
         Predictions, and by fold the updates that were made and the share of the network.
     """
-    predicted = []
-    choices: dict[str, list] = {"updates": [], "share": []}
-    beside_k = np.split(beside.predictions.predicted_S, np.cumsum([len(fold.test) for fold in split.folds])[:-1])
-    for k, fitted in enumerate(beside.folds):
+
+    def start(k: int) -> tuple[EIT, list[Session]]:
         model, features = starts(k)
-        assert fitted.held_S is not None
-        found = finetune_on(
-            problem, model, features, fitted.fold.train, fitted.held_S, settings, settings.seed + k, how
-        )
-        choices["updates"].append(found.updates)
-        choices["share"].append(found.share)
-        if found.tuned is not None:
-            predicted.append(blend(found.tuned.predict(problem, fitted.fold.test), beside_k[k], found.share))
-        else:
-            predicted.append(beside_k[k])
-        where = (problem.labels.target, k + 1, len(beside.folds))
-        if found.tuned is not None:
-            log.info("%s: fold %d of %d, %d updates; weight of the network %g", *where, found.updates, found.share)
-        else:
-            log.info("%s: fold %d of %d, training further did not help: the linear readout predicts", *where)
-    return Fitted(gather(problem, split, predicted), choices)
+        return model, [Session(problem, features, beside, split)]
+
+    return _by_fold(start, len(split.folds), settings, how, one_head=False)[0]
 
 
-@dataclass(frozen=True)
-class Finetuned:
-    """A model and head that were finetuned on some samples.
+def full_together(
+    sessions: Sequence[Session], model: EIT, settings: FinetuneSettings, how: str, one_head: bool
+) -> list[Fitted]:
+    """Finetune one trunk on several recordings, fold by fold, and predict the test samples of each.
+
+    In a fold the test blocks of all recordings are held out together: the trunk learns from no test sample of any of
+    them. Everything else is as for one recording, see `full`: the number of updates is the one with the best mean score
+    over recordings on their first inner folds, and the share of the network beside the linear readout is chosen for
+    each recording.
 
     Args:
-        tuned: the two; None where the network never helped.
-        updates: that were made.
-        share: of the network in predictions, beside a linear readout.
-    """
-
-    tuned: Tuned | None
-    updates: int
-    share: float
-
-
-def finetune_on(
-    problem: Problem,
-    model: EIT,
-    features: Sequence[Features],
-    train: np.ndarray,
-    held_S: np.ndarray,
-    settings: FinetuneSettings,
-    seed: int,
-    how: str = "full",
-) -> Finetuned:
-    """Finetune a copy of a model on training samples, for as long as their first inner fold says.
-
-    Args:
-        problem: samples and labels of the target.
-        model: where it starts; stays as it is.
-        features: of the frozen model, which the head starts from.
-        train: indices of the training samples.
-        held_S: what the linear readout beside it says of the test samples of the first inner fold.
+        sessions: two or more, with equally many folds.
+        model: with rows for the units of all recordings, where it has a population stream.
         settings: of the finetuning.
-        seed: of draws and dropout.
-        how: which weights learn, see `adapt`.
-    """
-    start = Start(problem, *problem.head_rows(features[-1].x_TF), settings.full, settings.seed, how)
-    found = _search(problem, model, start, train, held_S, settings, seed)
-    if not found.updates:
-        return Finetuned(None, 0, found.share)
-    tuned = start.tuned(model, train, found.strength)
-    _train(problem, tuned, train, settings.full, found.updates, seed)
-    tuned.adaptation.merged()
-    return Finetuned(tuned, found.updates, found.share)
+        how: which weights learn, see `finetune.heads.fitting.adapting.adapt`.
+        one_head: whether all recordings are read by one head.
 
-
-def blend(network_S: np.ndarray, linear_S: np.ndarray, share: float) -> np.ndarray:
-    """Predictions of the network and of a linear readout together."""
-    return network_S if share == 1 else share * network_S + (1 - share) * linear_S
-
-
-@dataclass(frozen=True)
-class Start:
-    """Makes a model and the linear head that finetuning begins from.
-
-    Args:
-        problem: samples and labels of the target.
-        x_RF: frozen features.
-        row_S: the row of each sample in them.
-        settings: principal components that the head sees, and dropout.
-        seed: of the components' search.
-        how: which weights of the model learn.
-    """
-
-    problem: Problem
-    x_RF: np.ndarray
-    row_S: np.ndarray
-    settings: FullSettings
-    seed: int
-    how: str = "full"
-
-    def strength(self, train: np.ndarray, inner: list[Fold]) -> float:
-        """The penalty of the head that does best on the inner folds."""
-        labels = self.problem.labels
-        rows = self.row_S[train]
-        scores_SC = make_basis(self.x_RF, self.settings.components, self.seed, rows=rows)(self.x_RF, rows=rows)
-        return choose_strength(scores_SC, labels.y_S[train], inner, labels.n_classes)[0]
-
-    def tuned(self, model: EIT, train: np.ndarray, strength: float) -> Tuned:
-        """A copy of the model with a head fitted to the training samples."""
-        head, spread_K = self.head(train, strength)
-        return Tuned(adaptation_of(model, self.settings, self.how), head, spread_K)
-
-    def head(self, train: np.ndarray, strength: float) -> tuple[LinearHead, np.ndarray]:
-        """A head fitted to the training samples, and the standard deviation of their values."""
-        labels, rows = self.problem.labels, self.row_S[train]
-        basis = make_basis(self.x_RF, self.settings.components, self.seed, rows=rows)
-        readout = fit(basis(self.x_RF, rows=rows), labels.y_S[train], strength, labels.n_classes)
-        spread_K = np.ones(labels.n_classes) if labels.n_classes else np.maximum(labels.y_S[train].std(axis=0), 1e-9)
-        return LinearHead(basis, readout, spread_K), spread_K
-
-
-def adaptation_of(model: EIT, settings: FullSettings, how: str) -> Adaptation:
-    """Return a copy of a model that is set up to learn, with the dropout of finetuning."""
-    copied = copy.deepcopy(model)
-    if settings.dropout is not None:
-        for layer in copied.modules():
-            if isinstance(layer, nn.Dropout):
-                layer.p = settings.dropout
-    return adapt(copied, settings, how)
-
-
-@dataclass(frozen=True)
-class _Found:
-    """What the first inner fold says.
-
-    Args:
-        strength: the penalty of the first head.
-        updates: how many are best; 0 where a linear readout is better than the network and than both together.
-        share: of the network in predictions after that many.
-    """
-
-    strength: float
-    updates: int
-    share: float
-
-
-def _search(
-    problem: Problem,
-    model: EIT,
-    start: Start,
-    train: np.ndarray,
-    linear_S: np.ndarray,
-    settings: FinetuneSettings,
-    seed: int,
-) -> _Found:
-    """Train on the first inner fold's training samples, and look at its test samples on the way.
-
-    ``linear_S`` is what a linear readout says of the test samples.
-    """
-    n_classes, inner = problem.labels.n_classes, problem.inner(train, settings.seed)
-    learn, held = train[inner[0].train], train[inner[0].test]
-    y = problem.labels.y_S
-    mean = training_mean(y[learn], len(held), n_classes)
-    strength = start.strength(train, inner)
-    linear = inner_score(y[held], linear_S, mean, n_classes)
-    search = LengthSearch(0, settings.full.patience * updates_between_looks(settings.full), best=linear, margin=1e-6)
-    tuned = start.tuned(model, learn, strength)
-    share_of = {0: 0.0}
-
-    def look(updates: int) -> bool:
-        network_S = tuned.predict(problem, held)
-        shares = (1.0,) if n_classes else SHARES
-        values = [inner_score(y[held], blend(network_S, linear_S, share), mean, n_classes) for share in shares]
-        share_of[updates] = shares[int(np.argmax(values))]
-        return search.ends(updates, max(values))
-
-    try:
-        _train(problem, tuned, learn, settings.full, settings.full.steps, seed, look)
-    except DivergedError as error:
-        log.warning("%s: %s; what was best before counts", problem.labels.target, error)
-    return _Found(strength, search.kept, share_of[search.kept])
-
-
-def _train(
-    problem: Problem,
-    tuned: Tuned,
-    samples: np.ndarray,
-    settings: FullSettings,
-    updates: int,
-    seed: int,
-    look: Callable[[int], bool] | None = None,
-) -> None:
-    train_together([Part(problem, tuned, samples)], settings, updates, seed, look)
-
-
-@dataclass(frozen=True)
-class Part:
-    """Samples of one problem that a model learns from, with the head that reads them.
-
-    Args:
-        problem: samples and labels of the target.
-        tuned: the model and the head; all parts have the same model, and may have the same head.
-        samples: indices of the problem's samples.
-    """
-
-    problem: Problem
-    tuned: Tuned
-    samples: np.ndarray
-
-
-def train_together(
-    parts: Sequence[Part],
-    settings: FullSettings,
-    updates: int,
-    seed: int,
-    look: Callable[[int], bool] | None = None,
-) -> None:
-    """Make ``updates`` updates of the schedule that ``settings.steps`` spans; ``look`` may end it.
-
-    Each update shows windows of one part, which is drawn in proportion to its samples.
+    Returns:
+        Predictions of each session, with the updates and the share of the network by fold.
 
     Raises:
-        DivergedError: if a loss is infinite or NaN.
+        ConfigError: if one head is asked for and the recordings differ in features or labels.
     """
-    adaptation = parts[0].tuned.adaptation
-    model = adaptation.model
-    rng = np.random.default_rng([seed, 11])
-    torch.manual_seed(seed)
-    heads = list({id(part.tuned.head): part.tuned.head for part in parts}.values())
-    weights = [weight for head in heads for weight in head.linear.parameters()]
-    own = {"params": weights, "lr": settings.head_learning_rate, "weight_decay": 0.0}
-    groups = [*adaptation.groups(settings), own]
-    adaptation.unfreeze(0, settings.steps)
-    share = np.array([len(part.samples) for part in parts], dtype=np.float64)
-    share /= share.sum()
-    optimizer = torch.optim.AdamW(groups)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, settings.steps))
-
-    def loss_of(_: int) -> torch.Tensor:
-        model.train()
-        part = parts[0] if len(parts) == 1 else parts[int(rng.choice(len(parts), p=share))]
-        problem, tuned, labels = part.problem, part.tuned, part.problem.labels
-        batch, picked = problem.draw(part.samples, settings.tokens_per_step, rng)
-        given = _with_fewer_units(problem.model_inputs(model, batch), picked.how, settings.unit_dropout, rng)
-        out_RK = tuned.head(picked.features(model(**given)))
-        target = labels.y_S[picked.samples]
-        if labels.n_classes:
-            loss_R = F.cross_entropy(out_RK, torch.as_tensor(target), reduction="none")
-        else:
-            wanted_RK = torch.as_tensor(target / tuned.spread_K, dtype=torch.float32)
-            loss_R = F.mse_loss(out_RK, wanted_RK, reduction="none").mean(dim=1)
-        # `draw` balances the classes.
-        return (loss_R * torch.as_tensor(picked.weight, dtype=torch.float32)).sum()
-
-    def after(update: int) -> bool:
-        schedule.step()
-        adaptation.unfreeze(update, settings.steps)
-        return look is not None and update % updates_between_looks(settings) == 0 and look(update)
-
-    clip = [*model.parameters(), *(weight for head in heads for weight in head.parameters())], 1.0
-    run_updates(range(updates), loss_of, optimizer, clip=clip, after=after)
+    n_folds = {len(session.split.folds) for session in sessions}
+    if len(n_folds) != 1:
+        raise ConfigError(f"full.sessions: recordings have {sorted(n_folds)} folds: expected equally many")
+    return _by_fold(lambda _: (model, list(sessions)), n_folds.pop(), settings, how, one_head)
 
 
-def _with_fewer_units(given: dict[str, Any], how: str, share: float, rng: np.random.Generator) -> dict[str, Any]:
-    """The inputs of an update in which about a share of each window's units is not seen; one at least stays.
+def _by_fold(
+    start: Callable[[int], tuple[EIT, list[Session]]],
+    n_folds: int,
+    settings: FinetuneSettings,
+    how: str,
+    one_head: bool,
+) -> list[Fitted]:
+    """Finetune in each outer fold, and gather the predictions of each session."""
+    predicted: list[list[np.ndarray]] = []
+    choices: list[dict[str, list]] = []
+    for k in range(n_folds):
+        model, sessions = start(k)
+        predicted = predicted or [[] for _ in sessions]
+        choices = choices or [{"updates": [], "share": []} for _ in sessions]
+        learned = []
+        for session in sessions:
+            held_S = session.beside.folds[k].held_S
+            assert held_S is not None
+            learned.append(Learned(session.problem, session.features, session.split.folds[k].train, held_S))
+        found = finetune_on(learned, model, settings, settings.seed + k, how, one_head)
+        for i, (session, one) in enumerate(zip(sessions, found, strict=True)):
+            predicted[i].append(one.predict(session.problem, session.split.folds[k].test, _beside(session, k)))
+            choices[i]["updates"].append(one.updates)
+            choices[i]["share"].append(one.share)
+            where = (session.problem.labels.target, k + 1, n_folds)
+            if one.share:
+                log.info("%s: fold %d of %d, %s updates; weight of the network %g", *where, one.updates, one.share)
+            else:
+                log.info("%s: fold %d of %d, training further did not help: the linear readout predicts", *where)
+    return [
+        Fitted(gather(session.problem, session.split, folds), chosen)
+        for session, folds, chosen in zip(sessions, predicted, choices, strict=True)
+    ]
 
-    Where a sample is a unit, all are seen.
-    """
-    if how == "unit" or not share:
-        return given
-    there_BN = given["mask_BN"]
-    gone_BN = torch.as_tensor(rng.random(tuple(there_BN.shape)) < share).to(there_BN.device) & there_BN
-    all_gone_B = ~(there_BN & ~gone_BN).any(1)
-    gone_BN[all_gone_B] = False
-    if given.get("population_row_BN") is not None:
-        return {**given, "hidden_BN": gone_BN}
-    return {**given, "mask_BN": there_BN & ~gone_BN}
 
-
-def updates_between_looks(settings: FullSettings) -> int:
-    """Updates between two looks at the inner validation samples."""
-    return max(1, settings.steps // settings.checks)
-
-
-def _rate(step: int, steps: int) -> float:
-    """Share of the highest rate: up over the first tenth, down to a tenth along a cosine."""
-    warm = max(1, steps // 10)
-    if step < warm:
-        return (step + 1) / warm
-    along = min(1.0, (step - warm) / max(1, steps - warm))
-    return 0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * along))
+def _beside(session: Session, fold: int) -> np.ndarray:
+    """Return the predictions of the linear readout for the test samples of a fold."""
+    lengths = [len(one.test) for one in session.split.folds]
+    predicted_S: np.ndarray = np.split(session.beside.predictions.predicted_S, np.cumsum(lengths)[:-1])[fold]
+    return predicted_S

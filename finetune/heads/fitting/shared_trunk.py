@@ -1,4 +1,4 @@
-"""Finetuning on several recordings at once: one trunk that learns from all of them, and a head each or one head."""
+"""Finetuning of one trunk on training samples of one recording or of several, with a head each or one head."""
 
 from __future__ import annotations
 
@@ -9,54 +9,36 @@ from dataclasses import dataclass
 import numpy as np
 
 from finetune.finetune_settings import FinetuneSettings
-from finetune.heads.fitting.full_finetuning import (
-    SHARES,
-    Finetuned,
+from finetune.heads.fitting.network_training import (
     Part,
     Start,
     Tuned,
     adaptation_of,
-    blend,
     train_together,
     updates_between_looks,
 )
-from finetune.heads.fitting.head_probe import Fitted, gather
 from finetune.tasks.problems.decoding_task import Problem
 from finetune.training_loop import DivergedError, LengthSearch
 from foundation.common.errors import ConfigError
 from foundation.evaluation.linear_readout import choose_strength, inner_score, make_basis, training_mean
 from foundation.evaluation.readings import Features
-from foundation.evaluation.splits import Split
+from foundation.evaluation.splits import Fold
 from foundation.models import EIT
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Session:
-    """One recording of several that share a trunk.
-
-    Args:
-        problem: samples and labels of the target.
-        features: of the model that all sessions start from.
-        beside: the linear readout on the same folds.
-        split: the outer folds.
-    """
-
-    problem: Problem
-    features: Sequence[Features]
-    beside: Fitted
-    split: Split
+SHARES = (0.25, 0.5, 0.75, 1.0)  # of the network in a prediction, beside a linear readout
+SEEDS_APART = 1000  # between networks of an ensemble; outer folds have the seeds between
 
 
 @dataclass(frozen=True)
 class Learned:
-    """Training samples of one session.
+    """Training samples of one recording.
 
     Args:
-        problem, features: as `Session` has them.
+        problem: samples and labels of the target.
+        features: of the model that finetuning starts from; the head starts from them.
         train: indices of the training samples.
-        held_S: what the linear readout says of the test samples of the first inner fold.
+        held_S: predictions of the linear readout for the test samples of the first inner fold.
     """
 
     problem: Problem
@@ -65,155 +47,201 @@ class Learned:
     held_S: np.ndarray
 
 
-def full_together(
-    sessions: Sequence[Session], model: EIT, settings: FinetuneSettings, how: str, one_head: bool
-) -> list[Fitted]:
-    """Finetune one trunk on several recordings, fold by fold, and predict the test samples of each.
-
-    In a fold the test blocks of all recordings are held out together: the trunk learns from no test sample of any of
-    them. Everything else is as for one recording (`finetune.heads.fitting.full_finetuning.full`): the number of updates
-    is the one with the best mean score over recordings on their first inner folds, and the share of the network beside
-    the linear readout is chosen for each recording.
+@dataclass(frozen=True)
+class Network:
+    """A finetuned model with its head, for one recording.
 
     Args:
-        sessions: two or more, with equally many folds.
-        model: with rows for the units of all recordings, where it has a population stream.
+        tuned: the two; None where the network never helped.
+        updates: that were made.
+        share: of the network in predictions, beside a linear readout.
+    """
+
+    tuned: Tuned | None
+    updates: int
+    share: float
+
+
+@dataclass(frozen=True)
+class Finetuned:
+    """The networks that were finetuned for one recording; the mean of their outputs predicts.
+
+    Args:
+        networks: one, or as many as ``full.ensemble`` says, each from a seed of its own.
+        n_classes: of the labels; 0 for values.
+    """
+
+    networks: tuple[Network, ...]
+    n_classes: int
+
+    @property
+    def weighted(self) -> list[tuple[Tuned, float]]:
+        """The networks that help, each with its weight in predictions; the linear readout has the rest of 1."""
+        helping = [(network.tuned, network.share) for network in self.networks if network.tuned is not None]
+        count = len(helping) if self.n_classes else len(self.networks)
+        return [(tuned, share / count) for tuned, share in helping]
+
+    @property
+    def share(self) -> float:
+        """Share of all networks in predictions."""
+        return sum(weight for _, weight in self.weighted)
+
+    @property
+    def updates(self) -> int | list[int]:
+        """Updates that were made; of an ensemble those of each network."""
+        updates = [network.updates for network in self.networks]
+        return updates[0] if len(updates) == 1 else updates
+
+    def predict(self, problem: Problem, samples: np.ndarray, linear_S: np.ndarray) -> np.ndarray:
+        """Return ``(S,)`` classes or ``(S, K)`` values.
+
+        Args:
+            problem: of the recording.
+            samples: ``(S,)`` indices.
+            linear_S: predictions of the linear readout for them.
+        """
+        if not self.weighted:
+            return linear_S
+        out_SK = np.sum([weight * tuned.outputs(problem, samples) for tuned, weight in self.weighted], axis=0)
+        if self.n_classes:
+            return np.asarray(out_SK.argmax(axis=1))
+        return np.asarray(out_SK if self.share == 1 else out_SK + (1 - self.share) * linear_S)
+
+
+def finetune_on(
+    learned: Sequence[Learned],
+    model: EIT,
+    settings: FinetuneSettings,
+    seed: int,
+    how: str = "full",
+    one_head: bool = False,
+) -> list[Finetuned]:
+    """Finetune copies of a model on training samples, for as long as their first inner folds say.
+
+    Args:
+        learned: training samples of one recording, or of each of several that share a trunk.
+        model: where finetuning starts; stays as it is.
         settings: of the finetuning.
+        seed: of draws and dropout.
         how: which weights learn, see `finetune.heads.fitting.adapting.adapt`.
         one_head: whether all recordings are read by one head.
 
     Returns:
-        Predictions of each session, with the updates and the share of the network by fold.
+        For each recording its networks; the trunk of a network is one object for all recordings.
 
     Raises:
         ConfigError: if one head is asked for and the recordings differ in features or labels.
     """
-    n_folds = {len(session.split.folds) for session in sessions}
-    if len(n_folds) != 1:
-        raise ConfigError(f"full.sessions: recordings have {sorted(n_folds)} folds: expected equally many")
-    predicted: list[list[np.ndarray]] = [[] for _ in sessions]
-    choices: list[dict[str, list]] = [{"updates": [], "share": []} for _ in sessions]
-    for k in range(n_folds.pop()):
-        learned = []
-        for session in sessions:
-            held_S = session.beside.folds[k].held_S
-            assert held_S is not None
-            learned.append(Learned(session.problem, session.features, session.split.folds[k].train, held_S))
-        found = finetune_together(learned, model, settings, settings.seed + k, how, one_head)
-        for i, (session, one) in enumerate(zip(sessions, found, strict=True)):
-            test = session.split.folds[k].test
-            predicted_S = _beside(session, k)
-            if one.tuned is not None:
-                predicted_S = blend(one.tuned.predict(session.problem, test), predicted_S, one.share)
-            predicted[i].append(predicted_S)
-            choices[i]["updates"].append(one.updates)
-            choices[i]["share"].append(one.share)
-        log.info("%d recordings: fold %d, %d updates", len(sessions), k + 1, max(one.updates for one in found))
-    return [
-        Fitted(gather(session.problem, session.split, folds), chosen)
-        for session, folds, chosen in zip(sessions, predicted, choices, strict=True)
-    ]
-
-
-def finetune_together(
-    learned: Sequence[Learned], model: EIT, settings: FinetuneSettings, seed: int, how: str, one_head: bool
-) -> list[Finetuned]:
-    """Finetune a copy of a model on the training samples of several recordings.
-
-    Args:
-        learned: training samples of each.
-        model: where it starts; stays as it is.
-        settings: of the finetuning.
-        seed: of draws and dropout.
-        how: which weights learn.
-        one_head: whether all recordings are read by one head.
-
-    Returns:
-        For each recording the trunk, which is one object, with its head; None where the network never helped it.
-    """
-    inner = [one.problem.inner(one.train, settings.seed)[0] for one in learned]
-    learn = [one.train[fold.train] for one, fold in zip(learned, inner, strict=True)]
-    held = [one.train[fold.test] for one, fold in zip(learned, inner, strict=True)]
     starts = [
-        Start(one.problem, *one.problem.head_rows(one.features[-1].x_TF), settings.full, settings.seed, how)
+        Start(one.problem, *one.problem.head_rows(one.features[-1].x_TF), settings.full, settings.seed)
         for one in learned
     ]
-    strengths = _strengths(learned, starts, settings, one_head)
-    means = [
-        training_mean(one.problem.labels.y_S[rows], len(test), one.problem.labels.n_classes)
-        for one, rows, test in zip(learned, learn, held, strict=True)
-    ]
-
-    def score(k: int, predicted_S: np.ndarray) -> float:
-        labels = learned[k].problem.labels
-        return inner_score(labels.y_S[held[k]], predicted_S, means[k], labels.n_classes)
-
-    linear = [score(k, one.held_S) for k, one in enumerate(learned)]
-    patience = settings.full.patience * updates_between_looks(settings.full)
-    search = LengthSearch(0, patience, best=float(np.mean(linear)), margin=1e-6)
-    parts = _parts(learned, starts, learn, strengths, model, settings, how, one_head)
-    shares_of: dict[int, list[float]] = {0: [0.0] * len(learned)}
-
-    def look(updates: int) -> bool:
-        found = []
-        for k, part in enumerate(parts):
-            network_S = part.tuned.predict(part.problem, held[k])
-            shares = (0.0, 1.0) if part.problem.labels.n_classes else (0.0, *SHARES)
-            values = [score(k, _mixed(network_S, learned[k].held_S, share)) for share in shares]
-            best = int(np.argmax(values))
-            found.append((values[best], shares[best]))
-        shares_of[updates] = [share for _, share in found]
-        return search.ends(updates, float(np.mean([value for value, _ in found])))
-
-    try:
-        train_together(parts, settings.full, settings.full.steps, seed, look)
-    except DivergedError as error:
-        log.warning("%d recordings: %s; what was best before counts", len(learned), error)
-    if not search.kept:
-        return [Finetuned(None, 0, 0.0) for _ in learned]
-    everyone = [one.train for one in learned]
-    parts = _parts(learned, starts, everyone, strengths, model, settings, how, one_head)
-    train_together(parts, settings.full, search.kept, seed)
-    parts[0].tuned.adaptation.merged()
+    training = _Training(
+        learned, starts, _strengths(learned, starts, settings, one_head), model, settings, how, one_head
+    )
+    seeds = range(seed, seed + SEEDS_APART * settings.full.ensemble, SEEDS_APART)
+    networks = [training.networks(each) for each in seeds]
     return [
-        Finetuned(part.tuned, search.kept, share) if share else Finetuned(None, 0, 0.0)
-        for part, share in zip(parts, shares_of[search.kept], strict=True)
+        Finetuned(tuple(of_one), one.problem.labels.n_classes)
+        for one, of_one in zip(learned, zip(*networks, strict=True), strict=True)
     ]
 
 
-def _mixed(network_S: np.ndarray, linear_S: np.ndarray, share: float) -> np.ndarray:
-    return linear_S if not share else blend(network_S, linear_S, share)
+@dataclass(frozen=True)
+class _Training:
+    """What the networks of an ensemble have in common; arguments are those of `finetune_on`.
+
+    Args:
+        starts: of each recording's head.
+        strengths: penalty of each first head; of one head a single one.
+    """
+
+    learned: Sequence[Learned]
+    starts: Sequence[Start]
+    strengths: Sequence[float]
+    model: EIT
+    settings: FinetuneSettings
+    how: str
+    one_head: bool
+
+    def networks(self, seed: int) -> list[Network]:
+        """Train one trunk as long as the search says, and return it with the head of each recording."""
+        updates, shares = self.search(seed)
+        if not updates:
+            return [Network(None, 0, 0.0) for _ in self.learned]
+        parts = self.parts([one.train for one in self.learned])
+        train_together(parts, self.settings.full, updates, seed)
+        parts[0].tuned.adaptation.merged()
+        return [
+            Network(part.tuned, updates, share) if share else Network(None, 0, 0.0)
+            for part, share in zip(parts, shares, strict=True)
+        ]
+
+    def search(self, seed: int) -> tuple[int, list[float]]:
+        """Train on the training samples of the first inner folds, and look at their test samples on the way.
+
+        Returns:
+            The number of updates with the best mean score over recordings, and the network's share of predictions after
+            that many for each; 0 updates where linear readouts alone are best.
+        """
+        learned, full = self.learned, self.settings.full
+        inner = [_first_inner(one, self.settings) for one in learned]
+        means = [
+            training_mean(one.problem.labels.y_S[fold.train], len(fold.test), one.problem.labels.n_classes)
+            for one, fold in zip(learned, inner, strict=True)
+        ]
+
+        def score(k: int, predicted_S: np.ndarray) -> float:
+            labels = learned[k].problem.labels
+            return inner_score(labels.y_S[inner[k].test], predicted_S, means[k], labels.n_classes)
+
+        linear = [score(k, one.held_S) for k, one in enumerate(learned)]
+        patience = full.patience * updates_between_looks(full)
+        search = LengthSearch(0, patience, best=float(np.mean(linear)), margin=1e-6)
+        parts = self.parts([fold.train for fold in inner])
+        shares_of = {0: [0.0] * len(learned)}
+
+        def look(updates: int) -> bool:
+            best = []
+            for k, (one, part) in enumerate(zip(learned, parts, strict=True)):
+                network_S = part.tuned.predict(part.problem, inner[k].test)
+                shares = (1.0,) if part.problem.labels.n_classes else SHARES
+                mixed = [(score(k, blend(network_S, one.held_S, share)), share) for share in shares]
+                best.append(max([(linear[k], 0.0), *mixed], key=lambda pair: pair[0]))
+            shares_of[updates] = [share for _, share in best]
+            return search.ends(updates, float(np.mean([value for value, _ in best])))
+
+        try:
+            train_together(parts, full, full.steps, seed, look)
+        except DivergedError as error:
+            targets = ", ".join(one.problem.labels.target for one in learned)
+            log.warning("%s: %s; what was best before counts", targets, error)
+        return search.kept, shares_of[search.kept]
+
+    def parts(self, samples: Sequence[np.ndarray]) -> list[Part]:
+        """Return one copy of the model, and the heads that finetuning starts from, fitted to some samples of each."""
+        adaptation = adaptation_of(self.model, self.settings.full, self.how)
+        if self.one_head:
+            joined, rows = _joined(self.starts, samples, self.settings)
+            heads = [joined.head(rows, self.strengths[0])] * len(self.starts)
+        else:
+            given = zip(self.starts, samples, self.strengths, strict=True)
+            heads = [start.head(rows, strength) for start, rows, strength in given]
+        return [
+            Part(start.problem, Tuned(adaptation, head, spread_K), rows)
+            for start, (head, spread_K), rows in zip(self.starts, heads, samples, strict=True)
+        ]
 
 
-def _beside(session: Session, fold: int) -> np.ndarray:
-    """Return what the linear readout says of the test samples of a fold."""
-    lengths = [len(one.test) for one in session.split.folds]
-    predicted_S: np.ndarray = np.split(session.beside.predictions.predicted_S, np.cumsum(lengths)[:-1])[fold]
-    return predicted_S
+def blend(network_S: np.ndarray, linear_S: np.ndarray, share: float) -> np.ndarray:
+    """Return predictions of a network and of a linear readout together."""
+    return network_S if share == 1 else share * network_S + (1 - share) * linear_S
 
 
-def _parts(
-    learned: Sequence[Learned],
-    starts: Sequence[Start],
-    samples: Sequence[np.ndarray],
-    strengths: Sequence[float],
-    model: EIT,
-    settings: FinetuneSettings,
-    how: str,
-    one_head: bool,
-) -> list[Part]:
-    """Return one copy of the model, and the heads that finetuning starts from."""
-    adaptation = adaptation_of(model, settings.full, how)
-    if one_head:
-        joined, rows = _joined(learned, starts, samples, settings, how)
-        head, spread_K = joined.head(rows, strengths[0])
-        heads = [(head, spread_K)] * len(learned)
-    else:
-        heads = [start.head(rows, c) for start, rows, c in zip(starts, samples, strengths, strict=True)]
-    return [
-        Part(one.problem, Tuned(adaptation, head, spread_K), rows)
-        for one, (head, spread_K), rows in zip(learned, heads, samples, strict=True)
-    ]
+def _first_inner(one: Learned, settings: FinetuneSettings) -> Fold:
+    """Return the first inner fold, with indices of the problem's samples."""
+    fold = one.problem.inner(one.train, settings.seed)[0]
+    return Fold(one.train[fold.train], one.train[fold.test])
 
 
 def _strengths(
@@ -225,7 +253,7 @@ def _strengths(
             start.strength(one.train, one.problem.inner(one.train, settings.seed))
             for one, start in zip(learned, starts, strict=True)
         ]
-    joined, rows = _joined(learned, starts, [one.train for one in learned], settings, "full")
+    joined, rows = _joined(starts, [one.train for one in learned], settings)
     ends = np.cumsum([0, *(len(one.train) for one in learned)])
     inner = []
     for folds in zip(*(one.problem.inner(one.train, settings.seed) for one in learned), strict=False):
@@ -239,16 +267,12 @@ def _strengths(
 
 
 def _joined(
-    learned: Sequence[Learned],
-    starts: Sequence[Start],
-    samples: Sequence[np.ndarray],
-    settings: FinetuneSettings,
-    how: str,
+    starts: Sequence[Start], samples: Sequence[np.ndarray], settings: FinetuneSettings
 ) -> tuple[Start, np.ndarray]:
     """Return the start of one head over the samples of all sessions, and the places of these among them."""
-    first = learned[0].problem.labels
-    for one, start in zip(learned, starts, strict=True):
-        labels = one.problem.labels
+    first = starts[0].problem.labels
+    for start in starts:
+        labels = start.problem.labels
         if (labels.classes, labels.value_names) != (first.classes, first.value_names):
             raise ConfigError(
                 f"full.sessions is 'head' and {labels.target} has other classes or values than {first.target}: "
@@ -260,9 +284,9 @@ def _joined(
                 f"{first.target} has {starts[0].x_RF.shape[1]:,}: expected a model with a population stream, or 'heads'"
             )
     before_R = np.cumsum([0, *(len(start.x_RF) for start in starts)])[:-1]
-    before_S = np.cumsum([0, *(len(one.problem.labels.y_S) for one in learned)])[:-1]
+    before_S = np.cumsum([0, *(len(start.problem.labels.y_S) for start in starts)])[:-1]
     x_RF = np.concatenate([start.x_RF for start in starts])
     row_S = np.concatenate([start.row_S + first for start, first in zip(starts, before_R, strict=True)])
-    y_S = np.concatenate([one.problem.labels.y_S for one in learned])
-    together = Start(learned[0].problem.relabelled(y_S), x_RF, row_S, settings.full, settings.seed, how)
+    y_S = np.concatenate([start.problem.labels.y_S for start in starts])
+    together = Start(starts[0].problem.relabelled(y_S), x_RF, row_S, settings.full, settings.seed)
     return together, np.concatenate([rows + first for rows, first in zip(samples, before_S, strict=True)])

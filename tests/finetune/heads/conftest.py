@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from finetune.finetune_settings import FinetuneSettings, FullSettings, GRUSettings, WindowSettings
-from finetune.heads.fitting import full_finetuning
+from finetune.heads.fitting import shared_trunk
 from finetune.heads.fitting.fit_head import Evaluated, Scored, fit_head
 from finetune.heads.fitting.full_finetuning import full
 from finetune.heads.fitting.head_probe import probe_with_rates
@@ -144,10 +144,9 @@ def checkpoint(tmp_path_factory, population_model):
     return folder
 
 
-def kept_search(problem, model, start, train, linear_S, settings, seed):
-    """Keeps two updates whatever the first inner fold says: so few rarely help."""
-    strength = start.strength(train, problem.inner(train, settings.seed))
-    return full_finetuning._Found(strength, 2, 1.0 if problem.labels.n_classes else 0.5)
+def keep_two_updates(training, seed):
+    """Stands for the search: so few updates rarely help."""
+    return 2, [1.0 if one.problem.labels.n_classes else 0.5 for one in training.learned]
 
 
 @pytest.fixture(scope="session")
@@ -168,7 +167,7 @@ def fitted(settings, checkpoint):
         named = {"name": str(checkpoint), "digest": checkpoint_digest(checkpoint)}
         about = Evaluated(model, ours, rates, scored, "by time", "none", named, "key")
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(full_finetuning, "_search", kept_search)
+            patch.setattr(shared_trunk._Training, "search", keep_two_updates)
             head, adapted = fit_head(problem, about, replace(settings, keep=mode))
         save_head(head, folder, adapted)
         return head, about

@@ -124,7 +124,7 @@ def with_tensors(folder, target, change):
 @pytest.mark.parametrize(
     ("facts", "what"),
     [
-        ({"schema": 99}, "schema is 99: expected 1; fit it again"),
+        ({"schema": 99}, "schema is 99: expected 2; fit it again"),
         ({"format": "other"}, "its format is not 'foundation-head'"),
         ({"kind": "words"}, "kind is 'words'"),
         ({"value_names": ["x"]}, r"bias has shape \(2,\)"),

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from finetune.finetune_settings import FinetuneSettings, FullSettings
-from finetune.heads.fitting import full_finetuning
 from finetune.heads.fitting.adapting import adapt, stages_of
-from finetune.heads.fitting.full_finetuning import Start, _train, finetune_on
+from finetune.heads.fitting.network_training import Part, Start, Tuned, adaptation_of, train_together
+from finetune.heads.fitting.shared_trunk import Learned, _Training, finetune_on
 from foundation.common.errors import ConfigError
 from foundation.common.settings.command import build_parser, parse
 from foundation.models import EIT, EITConfig
@@ -25,10 +25,10 @@ def trained(problem, model, how, settings=None, updates=3):
     """A model that has learned from labels, before anything is merged, and as it was."""
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
     settings = settings or full_of()
-    start = Start(problem, *problem.head_rows(problem.features(model)[-1].x_TF), settings, 0, how)
+    start = Start(problem, *problem.head_rows(problem.features(model)[-1].x_TF), settings, 0)
     train = np.arange(len(problem.labels.y_S))
-    tuned = start.tuned(model, train, 1e-2)
-    _train(problem, tuned, train, settings, updates, 0)
+    tuned = Tuned(adaptation_of(model, settings, how), *start.head(train, 1e-2))
+    train_together([Part(problem, tuned, train)], settings, updates, 0)
     return tuned, before
 
 
@@ -91,14 +91,15 @@ def test_layers_join_one_after_another_from_the_top(problems, unit_model):
 @pytest.mark.parametrize("how", ["gradual", "lora", "units"])
 def test_a_finetuned_model_is_a_plain_one(how, problems, population_model, settings, monkeypatch, tmp_path):
     problem, everyone = problems["velocity"], np.arange(len(problems["velocity"].labels.y_S))
-    monkeypatch.setattr(full_finetuning, "_search", lambda *_: full_finetuning._Found(1e-2, 2, 1.0))
+    monkeypatch.setattr(_Training, "search", lambda *_: (2, [1.0]))
     given = replace(settings, full=full_of())
     ours = problem.features(population_model)
-    found = finetune_on(problem, population_model, ours, everyone, everyone, given, 0, how)
-    found.tuned.model.save_pretrained(tmp_path)
+    (found,) = finetune_on([Learned(problem, ours, everyone, everyone)], population_model, given, 0, how)
+    ((tuned, _),) = found.weighted
+    tuned.model.save_pretrained(tmp_path)
     again = EIT.from_pretrained(tmp_path)
     assert again.state_dict().keys() == population_model.state_dict().keys()
-    assert all(p.requires_grad for p in found.tuned.model.parameters())
+    assert all(p.requires_grad for p in tuned.model.parameters())
 
 
 def test_unit_embeddings_need_a_population_stream(unit_model):

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from finetune.finetune_settings import FullSettings
-from finetune.heads.fitting.full_finetuning import LinearHead, _rate, _with_fewer_units, blend
+from finetune.heads.fitting.network_training import LinearHead, _rate, _with_fewer_units
+from finetune.heads.fitting.shared_trunk import blend
 from foundation.common.errors import ConfigError
 from foundation.evaluation.linear_readout import fit, make_basis
 

@@ -8,8 +8,7 @@ import torch
 
 from finetune.finetune_job import finetune
 from finetune.finetune_settings import FullSettings
-from finetune.heads.fitting.full_finetuning import finetune_on
-from finetune.heads.fitting.shared_trunk import Learned, finetune_together
+from finetune.heads.fitting.shared_trunk import Learned, finetune_on
 from finetune.heads.head_files import load_head
 from finetune.shared_sessions import SharedSessions, family, shared_sessions
 from finetune.tasks.labels import behavior
@@ -70,39 +69,33 @@ def learned(problems, model, train=None):
     return made
 
 
+def only(found):
+    """The single network of what was finetuned."""
+    ((tuned, _),) = found.weighted
+    return tuned
+
+
 @pytest.fixture(scope="module")
 def tuned(velocities, model, settings):
     settings = replace(settings, full=FULL)
-    return {
-        one: finetune_together(learned(velocities, model), model, settings, 0, "full", one) for one in (False, True)
-    }
+    return {one: finetune_on(learned(velocities, model), model, settings, 0, "full", one) for one in (False, True)}
 
 
 def test_the_trunk_is_one_and_heads_are_each_sessions_own(tuned):
-    first, second = tuned[False]
-    assert first.updates == second.updates > 0
-    assert first.tuned.model is second.tuned.model
-    assert not torch.equal(first.tuned.head.linear.weight, second.tuned.head.linear.weight)
-    one, other = tuned[True]
-    assert one.tuned.head is other.tuned.head
-    assert one.tuned.model is other.tuned.model
+    first, second = (only(found) for found in tuned[False])
+    assert tuned[False][0].updates == tuned[False][1].updates > 0
+    assert first.model is second.model
+    assert not torch.equal(first.head.linear.weight, second.head.linear.weight)
+    one, other = (only(found) for found in tuned[True])
+    assert one.head is other.head
+    assert one.model is other.model
 
 
 def test_the_trunk_learns_from_every_session(velocities, model, settings, tuned):
-    alone = finetune_together(learned(velocities[:1], model), model, replace(settings, full=FULL), 0, "full", False)
-    ours = dict(tuned[False][0].tuned.model.named_parameters())
-    theirs = dict(alone[0].tuned.model.named_parameters())
+    alone = finetune_on(learned(velocities[:1], model), model, replace(settings, full=FULL), 0, "full", False)
+    ours = dict(only(tuned[False][0]).model.named_parameters())
+    theirs = dict(only(alone[0]).model.named_parameters())
     assert any(not torch.equal(ours[name], theirs[name]) for name in ours if "trunk" in name)
-
-
-def test_of_one_session_it_is_the_same_as_finetuning_it_alone(velocities, model, settings, monkeypatch):
-    settings = replace(settings, full=FULL)
-    (one,) = learned(velocities[:1], model)
-    apart = finetune_on(one.problem, model, one.features, one.train, one.held_S, settings, 0)
-    (together,) = finetune_together([one], model, settings, 0, "full", False)
-    assert (together.updates, together.share) == (apart.updates, apart.share)
-    for name, weight in apart.tuned.model.named_parameters():
-        assert torch.equal(weight, together.tuned.model.get_parameter(name)), name
 
 
 def test_test_blocks_of_all_sessions_are_unseen(velocities, model, settings):
@@ -117,23 +110,23 @@ def test_test_blocks_of_all_sessions_are_unseen(velocities, model, settings):
                 y_SK[fold.test] = 1e6
             problems.append(problem.relabelled(y_SK))
         train = [fold.train for fold in folds]
-        made = finetune_together(learned(problems, model, train), model, settings, 0, "full", False)
-        found.append([one.tuned.predict(p, f.test) for one, p, f in zip(made, problems, folds, strict=True)])
+        made = finetune_on(learned(problems, model, train), model, settings, 0, "full", False)
+        found.append([only(one).predict(p, f.test) for one, p, f in zip(made, problems, folds, strict=True)])
     for clean, spoilt in zip(*found, strict=True):
         np.testing.assert_array_equal(clean, spoilt)
 
 
 def test_low_rank_weights_are_shared_too(velocities, model, settings):
-    found = finetune_together(learned(velocities, model), model, replace(settings, full=FULL), 0, "lora", False)
-    assert found[0].tuned.model is found[1].tuned.model
-    assert not any("lora_" in name for name, _ in found[0].tuned.model.named_parameters())
+    found = finetune_on(learned(velocities, model), model, replace(settings, full=FULL), 0, "lora", False)
+    assert only(found[0]).model is only(found[1]).model
+    assert not any("lora_" in name for name, _ in only(found[0]).model.named_parameters())
 
 
 def test_one_head_needs_equal_features(velocities, unit_model, settings):
     with pytest.raises(
         ConfigError, match=r"full\.sessions is 'head' and velocity-.* features where .*: expected a model"
     ):
-        finetune_together(learned(velocities, unit_model), unit_model, replace(settings, full=FULL), 0, "full", True)
+        finetune_on(learned(velocities, unit_model), unit_model, replace(settings, full=FULL), 0, "full", True)
 
 
 def test_labels_of_the_same_name_are_a_group(velocities, model, settings):
@@ -190,8 +183,8 @@ def test_the_command_scores_and_keeps_a_head_of_each_session(two_sessions, model
     assert all(note in result.notes for result in results.values())
     heads = [load_head(str(tmp_path / "out" / name)) for name in results]
     assert len(heads) == 2
-    assert len({head.kept.adapted for head in heads}) == 1
-    assert heads[0].kept.adapted
+    assert heads[0].kept.adapted == heads[1].kept.adapted
+    assert len(heads[0].kept.adapted) == 1
     apart = replace(run, full=replace(run.full, sessions="apart"))
     assert run.identity("full") != apart.identity("full")
     assert "sessions" not in apart.identity("full")["full"]
