@@ -62,6 +62,57 @@ def run_updates(
             return
 
 
+def run_epochs(
+    network: nn.Module,
+    samples: np.ndarray,
+    batch_samples: int,
+    loss_of: Callable[[np.ndarray], torch.Tensor],
+    optimizer: torch.optim.Optimizer,
+    *,
+    epochs: int,
+    seed: tuple[int, int],
+    schedule: torch.optim.lr_scheduler.LRScheduler | None = None,
+    ends: Callable[[int], bool] | None = None,
+) -> None:
+    """Train a network in passes through shuffled samples; gradients are clipped to a norm of 1.
+
+    Args:
+        network: whose weights the optimizer updates.
+        samples: what a pass shows once, such as indices of samples or of windows.
+        batch_samples: samples of an update, at most; the batches of a pass are of about equal size.
+        loss_of: the loss of some samples.
+        optimizer: of the weights.
+        epochs: passes.
+        seed: of dropout, and beside it one for the order of samples.
+        schedule: of the learning rate, by epoch.
+        ends: called with the number of passes so far after each; training ends when it returns True.
+
+    Raises:
+        DivergedError: if a loss is infinite or NaN.
+
+    Example:
+        >>> layer, seen = nn.Linear(1, 1), []
+        >>> sgd = torch.optim.SGD(layer.parameters(), lr=0.1)
+        >>> def loss_of(some):
+        ...     seen.append(len(some))
+        ...     return (layer.weight ** 2).sum()
+        >>> run_epochs(layer, np.arange(5), 2, loss_of, sgd, epochs=9, seed=(0, 1), ends=lambda epoch: epoch == 2)
+        >>> seen
+        [2, 2, 1, 2, 2, 1]
+    """
+    rng = np.random.default_rng(seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed[0])
+        for epoch in range(1, epochs + 1):
+            network.train()
+            batches = np.array_split(rng.permutation(samples), -(-len(samples) // batch_samples))
+            run_updates(batches, loss_of, optimizer, clip=(list(network.parameters()), 1.0))
+            if schedule is not None:
+                schedule.step()
+            if ends is not None and ends(epoch):
+                return
+
+
 @dataclass
 class LengthSearch:
     """Finds how long to train: the length with the best figure on held-out data, until figures stop improving.

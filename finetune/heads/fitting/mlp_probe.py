@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from finetune.finetune_settings import FinetuneSettings, MLPSettings
 from finetune.heads.fitting.head_probe import Fitted, best_readout, gather
 from finetune.tasks.problems.decoding_task import Problem
-from finetune.training_loop import LengthSearch, run_updates
+from finetune.training_loop import LengthSearch, run_epochs
 from foundation.evaluation.block_readout import LogisticReadout
 from foundation.evaluation.feature_blocks import Block
 from foundation.evaluation.linear_readout import inner_score, training_mean
@@ -138,7 +138,7 @@ class _Network:
 
     def train(self, epochs: int, ends: Callable[[int], bool] | None = None) -> None:
         """Make some passes through the samples, until ``ends(epoch)``."""
-        rng, settings, y_S = np.random.default_rng([self.seed, 29]), self.settings, self.problem.labels.y_S
+        settings, y_S = self.settings, self.problem.labels.y_S
         optimizer = torch.optim.AdamW(
             self.layers.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
         )
@@ -151,15 +151,8 @@ class _Network:
             wanted_RK = torch.as_tensor((y_S[some] - self.mean_K) / self.spread_K, dtype=torch.float32)
             return F.mse_loss(out_RK, wanted_RK)
 
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed)
-            for epoch in range(1, epochs + 1):
-                self.layers.train()
-                order = rng.permutation(self.samples)
-                parts = np.array_split(order, -(-len(order) // settings.batch_samples))
-                run_updates(parts, loss_of, optimizer, clip=(list(self.layers.parameters()), 1.0))
-                if ends is not None and ends(epoch):
-                    return
+        given = self.layers, self.samples, settings.batch_samples, loss_of, optimizer
+        run_epochs(*given, epochs=epochs, seed=(self.seed, 29), ends=ends)
 
     @torch.no_grad()
     def predict(self, samples: np.ndarray) -> np.ndarray:

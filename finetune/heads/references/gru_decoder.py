@@ -15,7 +15,7 @@ from torch.nn.utils.rnn import pad_sequence
 from finetune.finetune_settings import FinetuneSettings, GRUSettings
 from finetune.heads.fitting.head_probe import Fitted, gather
 from finetune.tasks.problems.window_task import WindowProblem
-from finetune.training_loop import LengthSearch, run_updates
+from finetune.training_loop import LengthSearch, run_epochs
 from foundation.evaluation.feature_blocks import CLIP
 from foundation.evaluation.linear_readout import inner_score, training_mean
 from foundation.evaluation.splits import Split
@@ -164,7 +164,6 @@ class _Training:
 
     def run(self, epochs: int, ends: Callable[[int], bool] | None = None) -> None:
         """Train for some epochs of the schedule that the settings span, until ``ends(epoch)``."""
-        rng = np.random.default_rng([self.seed, 13])
         settings = self.settings
         optimizer = torch.optim.AdamW(
             self.net.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
@@ -179,16 +178,8 @@ class _Training:
             error_BTK = self.net(x_BTN, length_B) - y_BTK.nan_to_num()
             return (error_BTK**2 * there_BTK).sum() / there_BTK.sum().clamp(min=1)
 
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed)
-            for epoch in range(1, epochs + 1):
-                self.net.train()
-                order = rng.permutation(self.windows)
-                parts = np.array_split(order, -(-len(order) // settings.batch_windows))
-                run_updates(parts, loss_of, optimizer, clip=(list(self.net.parameters()), 1.0))
-                schedule.step()
-                if ends is not None and ends(epoch):
-                    return
+        given = self.net, self.windows, settings.batch_windows, loss_of, optimizer
+        run_epochs(*given, epochs=epochs, seed=(self.seed, 13), schedule=schedule, ends=ends)
 
     @torch.no_grad()
     def predict(self, samples: np.ndarray) -> np.ndarray:
