@@ -35,12 +35,12 @@ class Calibrated:
 
     Args:
         head: fitted to labelled minutes of it.
-        changed: the model with rows of the population, or the finetuned one; None if the head reads the frozen
+        changed: the model with rows of the population, or the finetuned one; empty if the head reads the frozen
             checkpoint, or activity alone.
     """
 
     head: Head
-    changed: EIT | None
+    changed: list[EIT]
 
 
 def calibrate_head(
@@ -80,13 +80,13 @@ def calibrate_head(
         fitted = _fit(problem, trunk, settings, head, minutes)
     except TooLittleError as error:
         raise HeadError(f"{minutes:g} minutes of {recording.record.path} are too little: {error}") from error
+    read: list[EIT] = []
     if changed is not None:
         fitted, read = read_from(fitted, changed)
-        changed = read[0] if read else None
     metric = PRIMARY[fitted.kind]
     found = fitted.kept.scores[mode]
     log.info("%s: %s %.3f inside %g calibrated minutes", fitted.name, metric, found["metrics"][metric], minutes)
-    return Calibrated(fitted, changed)
+    return Calibrated(fitted, read)
 
 
 def _fit(problem: WindowProblem, trunk: EIT | None, settings: FinetuneSettings, head: Head, minutes: float) -> Head:

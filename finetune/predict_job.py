@@ -116,8 +116,8 @@ def _calibrated(
         )
     found = calibrate_head(head, models, catalog, recordings[0], float(settings.calibrate or 0))
     if settings.calibrated is not None:
-        save_head(found.head, settings.calibrated, [] if found.changed is None else [found.changed])
-    return found.head, models if found.changed is None else {ADAPTED: found.changed}
+        save_head(found.head, settings.calibrated, found.changed)
+    return found.head, {ADAPTED: found.changed[0]} if found.changed else models
 
 
 def _cache(settings: PredictSettings, head: Head, models: dict[str, EIT], catalog: Catalog) -> FeatureCache | None:

@@ -18,7 +18,8 @@ from finetune.benchmark.benchmark_tables import Shown, shown
 from finetune.benchmark.brainwidebench import Exported, export_regions
 from finetune.benchmark.lolcat_row import LOLCAT_VERSION, lolcat_row
 from finetune.benchmark.seconds_curve import seconds_curve
-from finetune.finetune_job import SPIKE_STATISTICS, finetune
+from finetune.evaluate_target import SPIKE_STATISTICS
+from finetune.finetune_job import finetune
 from finetune.finetune_settings import FinetuneSettings
 from finetune.reproduce.common.run_results import key_of, source_digest
 from finetune.reproduce.common.stored_sums import pack_sums

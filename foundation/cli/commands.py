@@ -129,7 +129,7 @@ COMMANDS = {
     ),
     "embed": Command(
         "write an embedding of every unit",
-        "foundation.embedding.frozen_embeddings:embed",
+        "foundation.embedding.embed_job:embed",
         "foundation.embedding.embed_settings:EmbedSettings",
     ),
     "finetune": Command(

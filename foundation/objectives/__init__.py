@@ -10,11 +10,9 @@ if TYPE_CHECKING:
     from foundation.objectives.combined import WeightedSum
     from foundation.objectives.decoding import Decoding
     from foundation.objectives.masked import Masked
+    from foundation.objectives.masked_settings import DecodingSettings, MaskedSettings, NDTSettings
     from foundation.objectives.method_settings import (
-        DecodingSettings,
-        MaskedSettings,
         MYOWSettings,
-        NDTSettings,
         NeurPIRSettings,
         NuCLRSettings,
         SwapVAESettings,
@@ -71,11 +69,9 @@ __getattr__ = lazy_attributes(
         "foundation.objectives.combined": ["WeightedSum"],
         "foundation.objectives.decoding": ["Decoding"],
         "foundation.objectives.masked": ["Masked"],
+        "foundation.objectives.masked_settings": ["DecodingSettings", "MaskedSettings", "NDTSettings"],
         "foundation.objectives.method_settings": [
-            "DecodingSettings",
-            "MaskedSettings",
             "MYOWSettings",
-            "NDTSettings",
             "NeurPIRSettings",
             "NuCLRSettings",
             "SwapVAESettings",

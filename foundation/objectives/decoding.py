@@ -18,7 +18,7 @@ from foundation.data.batch import WindowBatch
 from foundation.data.labels import LabelShape
 from foundation.models import EITOutput
 from foundation.objectives.masked import Masked
-from foundation.objectives.method_settings import DecodingSettings
+from foundation.objectives.masked_settings import DecodingSettings
 from foundation.objectives.parts.projector import wide
 
 

@@ -24,7 +24,7 @@ from foundation.models import EITOutput
 from foundation.models.parts.population_stream import token_sums
 from foundation.models.parts.tokens import scaled
 from foundation.objectives.base import Objective
-from foundation.objectives.method_settings import MaskedSettings
+from foundation.objectives.masked_settings import MaskedSettings
 from foundation.objectives.ndt import poisson_nll
 from foundation.objectives.parts.gather import gather_rows
 from foundation.objectives.parts.objective_cost import (

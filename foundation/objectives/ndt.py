@@ -16,7 +16,7 @@ from foundation.data.batch import WindowBatch
 from foundation.data.steps.step import StepContext
 from foundation.data.steps.views import ViewSpec
 from foundation.objectives.base import Objective
-from foundation.objectives.method_settings import NDTSettings
+from foundation.objectives.masked_settings import NDTSettings
 from foundation.objectives.parts.gather import gather_rows
 from foundation.objectives.parts.objective_cost import (
     FULL,

@@ -15,11 +15,9 @@ from foundation.common.extensions.named_classes import (
 )
 from foundation.common.settings.own_settings import read_own_settings
 from foundation.common.settings.setting_limits import Limited
+from foundation.objectives.masked_settings import DecodingSettings, MaskedSettings, NDTSettings
 from foundation.objectives.method_settings import (
-    DecodingSettings,
-    MaskedSettings,
     MYOWSettings,
-    NDTSettings,
     NeurPIRSettings,
     NuCLRSettings,
     SwapVAESettings,

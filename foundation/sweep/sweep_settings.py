@@ -10,7 +10,8 @@ from foundation.common.settings.setting_checks import check_local
 from foundation.common.settings.setting_limits import Count, Limited, above, at_least
 from foundation.data.steps.data_settings import DataSettings
 from foundation.objectives.objective_settings import ObjectiveSettings
-from foundation.training.pretrain_settings import ModelSettings, OptimizerSettings
+from foundation.training.model_settings import ModelSettings
+from foundation.training.pretrain_settings import OptimizerSettings
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from foundation.evaluation.splits import TooLittleError
 from foundation.models import EIT
 from foundation.models.parts.population_stream import PopulationPlaces, log_rates
 from foundation.objectives.masked import Masked
-from foundation.objectives.method_settings import MaskedSettings
+from foundation.objectives.masked_settings import MaskedSettings
 from foundation.store import StoredRecording
 from foundation.store.stored_spikes import rates_within
 

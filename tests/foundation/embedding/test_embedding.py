@@ -9,7 +9,7 @@ import pytest
 from foundation.catalog.catalog_listing import CatalogSettings, list_catalog
 from foundation.cli.commands import main
 from foundation.common.errors import ConfigError, FoundationError
-from foundation.embedding.frozen_embeddings import KIND, EmbedSettings, Misfit, embed
+from foundation.embedding.embed_job import KIND, EmbedSettings, Misfit, embed
 from foundation.models import EIT, EITConfig
 from foundation.store import Catalog, Store, write_recording
 from foundation.store.derived import Derived

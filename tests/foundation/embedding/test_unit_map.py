@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from foundation.common.errors import ConfigError
+from foundation.embedding.embed_job import embed
 from foundation.embedding.embed_settings import EmbedSettings
-from foundation.embedding.frozen_embeddings import embed
 from foundation.embedding.unit_facts import ISI_EDGES, unit_facts
 from foundation.embedding.unit_map import Placed, neuron_table
 from foundation.models import EIT, EITConfig

@@ -14,7 +14,7 @@ from objective_cases import CASES, Case, build, global_batch
 
 from foundation.data.augmentations import augment
 from foundation.objectives import MYOWSettings, NuCLRSettings, ObjectiveSettings, SwapVAESettings, VICRegSettings
-from foundation.objectives.method_settings import NDTSettings
+from foundation.objectives.masked_settings import NDTSettings
 from foundation.objectives.ndt import NDT
 from foundation.objectives.nuclr import NuCLR, decoupled_terms
 from foundation.objectives.parts.mining import Pool, mine
