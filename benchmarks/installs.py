@@ -162,7 +162,7 @@ def try_case(case: Case, wheel: Path, nwb: Path, uv: str, links: str, work: Path
             "date": time.strftime("%Y-%m-%d", time.gmtime()),
         }
         done = run(install, plain, empty) if made["status"] == 0 else made
-        result["install"] = {"status": done["status"], "seconds": done["seconds"], "said": last_line(done)}
+        result["install"] = {"status": done["status"], "seconds": done["seconds"], "last_line": last_line(done)}
         if done["status"] != 0:
             return result
         packages = {each["name"]: each["version"] for each in json.loads(run(listing, plain, empty)["out"])}
@@ -197,7 +197,7 @@ def try_case(case: Case, wheel: Path, nwb: Path, uv: str, links: str, work: Path
 
 
 def _short(done: dict) -> dict:
-    return {"status": done["status"], "seconds": done["seconds"], "said": last_line(done)}
+    return {"status": done["status"], "seconds": done["seconds"], "last_line": last_line(done)}
 
 
 def resolve(case: Case, wheel: Path, uv: str, links: str) -> dict:
@@ -209,9 +209,9 @@ def resolve(case: Case, wheel: Path, uv: str, links: str) -> dict:
     done = subprocess.run(command, input=what, capture_output=True, text=True, check=False)
     version = subprocess.check_output([case.python, "-c", VERSION], text=True).strip()
     lines = [line for line in done.stdout.splitlines() if "==" in line]
-    said = " ".join(done.stderr.split())[:300] if done.returncode else ""
+    last = " ".join(done.stderr.split())[:300] if done.returncode else ""
     result: dict = {"python": version, "extra": case.extra, "installer": "uv", "versions": case.versions}
-    result |= {"date": time.strftime("%Y-%m-%d", time.gmtime()), "said": said, "count": len(lines)}
+    result |= {"date": time.strftime("%Y-%m-%d", time.gmtime()), "last_line": last, "count": len(lines)}
     return result | ({"packages": lines} if case.extra == "all" else {})
 
 
@@ -231,7 +231,7 @@ def try_image(builder: list[str], base: str, note: str) -> dict:
         "base": note or base,
         "builder": " ".join(version).replace(" version", ""),
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
-        "build": {"status": done["status"], "seconds": done["seconds"], "said": last_line(done)},
+        "build": {"status": done["status"], "seconds": done["seconds"], "last_line": last_line(done)},
         "tried": {},
     }
     if done["status"] == 0:
@@ -276,10 +276,10 @@ def lines_text(result: dict) -> tuple[str, bool]:
     if lines is None:
         return "not run", False
     if lines["status"] == 0:
-        return lines["said"], True
+        return lines["last_line"], True
     reads = "ingest" in extras()[result["extra"]]
-    named = f"{NAME}[ingest]" in lines["said"]
-    return ("asks for `[ingest]`" if named else lines["said"]), named and not reads
+    named = f"{NAME}[ingest]" in lines["last_line"]
+    return ("asks for `[ingest]`" if named else lines["last_line"]), named and not reads
 
 
 def render(command: str) -> None:
@@ -387,13 +387,13 @@ def _problems(page: Page, results: list[dict]) -> None:
         place = f"{result['python']} {result['extra']} ({result['installer']}, {result['versions']})"
         for name in ("install", "check", "import", "help"):
             if result.get(name, {"status": 0})["status"]:
-                texts.setdefault(f"{name}: {result[name]['said']}", []).append(place)
+                texts.setdefault(f"{name}: {result[name]['last_line']}", []).append(place)
         for finding in (result.get("doctor") or {}).get("findings") or []:
             if isinstance(finding, dict):
                 text = f"doctor, {finding['state']}: {finding['subject']}: {finding['text']}; {finding['mend']}"
                 texts.setdefault(text, []).append(place)
         if not lines_text(result)[1] and "lines" in result:
-            texts.setdefault(f"three lines: {result['lines']['said']}", []).append(place)
+            texts.setdefault(f"three lines: {result['lines']['last_line']}", []).append(place)
         for name in missing_commands(result) if isinstance(result.get("commands"), dict) else []:
             texts.setdefault(f"`foundation {name}`: {result['commands'][name][1]}", []).append(place)
     if texts:
@@ -430,7 +430,7 @@ def _resolved(page: Page) -> None:
         "`constraints.txt`, and the newest."
     )
     pythons = sorted({result["python"] for result in results}, key=_numbers)
-    found = {(r["python"], r["extra"], r["versions"]): r["said"] or str(r["count"]) for r in results}
+    found = {(r["python"], r["extra"], r["versions"]): r["last_line"] or str(r["count"]) for r in results}
     rows = [
         [extra, *(" / ".join(found.get((p, extra, v), "not run") for v in ("constraints", "newest")) for p in pythons)]
         for extra in extras()
@@ -444,12 +444,12 @@ def _images(page: Page) -> None:
     for result in read_results(IMAGES):
         page.heading("The image")
         built = result["build"]
-        failed = "" if built["status"] == 0 else f"; it failed: {built['said']}"
+        failed = "" if built["status"] == 0 else f"; it failed: {built['last_line']}"
         page.say(
             f"`infra/docker/Dockerfile` was built on {result['date']} with {result['builder']}, in "
             f"{built['seconds']:.0f} s, on {result['base']}{failed}."
         )
-        rows = [[f"`{words}`", done["status"], done["said"]] for words, done in result["tried"].items()]
+        rows = [[f"`{words}`", done["status"], done["last_line"]] for words, done in result["tried"].items()]
         if rows:
             page.table(["Command in the image", "status", "last line"], rows)
 

@@ -295,9 +295,9 @@ def network(page: Page, store: str, folder: Path, rounds: int, size: str) -> Non
                 sent.append(psutil.net_io_counters(pernic=True)["lo"].bytes_sent - before)
             saved = [group.tell("save") for _ in range(3)]
         cost = cost_of(settings, world)
-        said_ = world * (cost.gradients_sent + cost.rows_sent)
+        expected = world * (cost.gradients_sent + cost.rows_sent)
         if world > 1:
-            rows.append([stage, si(said_, "B"), si(min(sent), "B"), min(sent) / said_, float(np.median(taken))])
+            rows.append([stage, si(expected, "B"), si(min(sent), "B"), min(sent) / expected, float(np.median(taken))])
         stall = statistics.median(max(one["stall"] for one in turn) for turn in saved)
         whole = statistics.median(max(one["seconds"] for one in turn) for turn in saved)
         saves.append([world, stage, whole, stall, f"{stall / MINUTE:.2%}"])

@@ -121,9 +121,9 @@ def _best_updates(
 
     def look(done: int, model: LOLCAT) -> bool:
         nonlocal best, number
-        said_S = _logits(model.eval(), x_SWF[held], mask_SW[held]).argmax(-1).numpy()
+        predicted_S = _logits(model.eval(), x_SWF[held], mask_SW[held]).argmax(-1).numpy()
         model.train()
-        value = primary(Predictions.of_classes(y_S[held].numpy(), said_S, n_classes))
+        value = primary(Predictions.of_classes(y_S[held].numpy(), predicted_S, n_classes))
         if value > best:
             best, number = value, done
         return done - number >= PATIENCE * EVERY

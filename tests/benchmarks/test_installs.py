@@ -28,8 +28,8 @@ def result(extra: str, lines: dict, **changed) -> dict:
     return {"extra": extra, **good, "lines": lines, "commands": {"catalog": ["", ""]}} | changed
 
 
-TABLE = {"status": 0, "said": "a table of 20 units"}
-ASKS = {"status": 1, "said": "ModuleNotFoundError: ... pip install 'neural-foundation[ingest]'"}
+TABLE = {"status": 0, "last_line": "a table of 20 units"}
+ASKS = {"status": 1, "last_line": "ModuleNotFoundError: ... pip install 'neural-foundation[ingest]'"}
 
 
 def test_extras_contain_each_other_and_developer_extras_are_left_out(installs):
@@ -50,7 +50,7 @@ def test_working_environment_has_no_failures(installs):
     ("given", "failed"),
     [
         (result("ingest", ASKS), ["three lines"]),
-        (result("train", {"status": 1, "said": "ModuleNotFoundError: No module named 'h5py'"}), ["three lines"]),
+        (result("train", {"status": 1, "last_line": "ModuleNotFoundError: No module named 'h5py'"}), ["three lines"]),
         (result("ingest", TABLE, doctor={"status": 1}), ["doctor"]),
         (result("ingest", TABLE, commands={"ingest": ["ingest", "ImportError"]}), ["`ingest`"]),
         (result("ingest", TABLE, commands={"pretrain": ["train", "ImportError"]}), []),

@@ -44,18 +44,19 @@ def smoothed_states(problem: WindowProblem, fitted: Fitted, seed: int) -> tuple[
         share_C = (np.bincount(labels.y_S[train], minlength=n) + 1.0) / (len(train) + n)
 
         def course(
-            said_S: np.ndarray, samples: np.ndarray, moves: np.ndarray = moves_CC, says: np.ndarray = says_CC,
+            predicted_S: np.ndarray, samples: np.ndarray, moves: np.ndarray = moves_CC, says: np.ndarray = says_CC,
             share: np.ndarray = share_C,
         ) -> np.ndarray:  # fmt: skip
             order = np.argsort(time_S[samples], kind="stable")
             gap_T = np.diff(time_S[samples][order]) / problem.token_seconds
-            course_S = np.empty_like(said_S)
-            course_S[order] = smooth(said_S[order], gap_T, moves, says, share)
+            course_S = np.empty_like(predicted_S)
+            course_S[order] = smooth(predicted_S[order], gap_T, moves, says, share)
             return course_S
 
         none = np.empty((len(held), 0))
         before, after = (
-            inner_score(labels.y_S[held], said_S, none, n) for said_S in (part.held_S, course(part.held_S, held))
+            inner_score(labels.y_S[held], predicted_S, none, n)
+            for predicted_S in (part.held_S, course(part.held_S, held))
         )
         helps = after > before and _recognised(labels.y_S[train], labels.y_S[held], says_CC)
         out.append(course(test_S, test) if helps else test_S)

@@ -46,13 +46,13 @@ def profile_rows(
         if len(np.unique(y_W[train_W])) < 2:
             return None
         inner = problem.inner_windows(train_W)
-        said_W = y_W.copy()
-        said_W[test_W] = _name_directions(features, y_W, Fold(train_W, test_W), inner)
+        named_W = y_W.copy()
+        named_W[test_W] = _name_directions(features, y_W, Fold(train_W, test_W), inner)
         profile = _Profile(problem, fold.train, bin_S, y_W)
-        named.append(profile.play(said_W, fold.test))
+        named.append(profile.play(named_W, fold.test))
         true.append(profile.play(y_W, fold.test))
         known_W = test_W[y_W[test_W] >= 0]
-        right.append(said_W[known_W] == y_W[known_W])
+        right.append(named_W[known_W] == y_W[known_W])
     return gather(problem, split, named), gather(problem, split, true), float(np.concatenate(right).mean())
 
 

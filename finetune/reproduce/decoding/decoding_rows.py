@@ -100,7 +100,7 @@ def make_rates(target: Target, models: PretrainedModels, settings: FinetuneSetti
     rates = problem.rate_features()
     rows = {"rate": _made(probe(problem, rates, split, settings))}
     for name, row in rows_over_time(problem, rates, split, settings).items():
-        rows[name] = Made.of(row.predictions, said=row.detail)
+        rows[name] = Made.of(row.predictions, note=row.detail)
     return rows
 
 
@@ -356,7 +356,7 @@ def _frozen(
     how = problem.shuffles(settings.control_repeats, settings.seed)[1]
     dealt = {
         "control": [round(value, 6) for value in probes.control],
-        "said": f"labels shuffled {len(probes.control)} times {how}",
+        "note": f"labels shuffled {len(probes.control)} times {how}",
     }
     return {
         f"frozen{end}": _made(probes.model),

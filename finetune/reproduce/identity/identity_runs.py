@@ -110,18 +110,18 @@ def make_row(row: str, parts: Parts, settings: IdentityTable, seed: int) -> Row:
         # This row trains on labels, so the control trains on shuffled ones.
         detail["steps"] = recipe.steps
         control_SF = embedded(IdentityTraining(train, recipe, shuffled_S).run())
-        said_shuffled_S, _ = read_out(control_SF[0], shuffled_S, train, control_SF[1], seed)
+        shuffled_predicted_S, _ = read_out(control_SF[0], shuffled_S, train, control_SF[1], seed)
         train_SF, test_SF = embedded(IdentityTraining(train, recipe, train.y_S).run())
-        said_S, strength = read_out(train_SF, train.y_S, train, test_SF, seed)
-        return said_S, said_shuffled_S, detail | {"strength": strength}
+        predicted_S, strength = read_out(train_SF, train.y_S, train, test_SF, seed)
+        return predicted_S, shuffled_predicted_S, detail | {"strength": strength}
     elif row == "random":
         train_SF, test_SF = embedded(IdentityTraining(learn, recipe).model)
     else:
         detail["steps"] = recipe.steps
         train_SF, test_SF = embedded(IdentityTraining(learn, recipe).run())
-    said_S, strength = read_out(train_SF, train.y_S, train, test_SF, seed)
-    said_shuffled_S, _ = read_out(train_SF, shuffled_S, train, test_SF, seed)
-    return said_S, said_shuffled_S, detail | {"strength": strength}
+    predicted_S, strength = read_out(train_SF, train.y_S, train, test_SF, seed)
+    shuffled_predicted_S, _ = read_out(train_SF, shuffled_S, train, test_SF, seed)
+    return predicted_S, shuffled_predicted_S, detail | {"strength": strength}
 
 
 def _fixed(row: str, networks: Networks, settings: IdentityTable) -> np.ndarray:

@@ -112,8 +112,8 @@ def _resampled(result: RunResult, weight_SR: np.ndarray) -> np.ndarray:
         return (weight_SR @ (bins_R * np.array(result.right_R))) / (weight_SR @ bins_R)
     table_SCC = np.tensordot(weight_SR, np.array(result.detail["tables_R"]), axes=1).astype(float)
     right_SC = np.diagonal(table_SCC, axis1=1, axis2=2)
-    true_SC, said_SC = table_SCC.sum(2), table_SCC.sum(1)
-    f1_SC = 2 * right_SC / np.maximum(true_SC + said_SC, 1)
+    true_SC, predicted_SC = table_SCC.sum(2), table_SCC.sum(1)
+    f1_SC = 2 * right_SC / np.maximum(true_SC + predicted_SC, 1)
     return (f1_SC * true_SC).sum(1) / true_SC.sum(1)
 
 

@@ -53,11 +53,11 @@ def run_myow(settings: MYOWTable, catalog: Catalog, table: Path, pictures: Path 
         if SHUFFLED in settings.models:
             _once(table, pictures, SHUFFLED, seed, base | {"model": SHUFFLED, "seed": seed}, digests, parts, settings)
         for name in [m for m in LEARNED if m in settings.models]:
-            config = base | {"model": name, "seed": seed, "training": _said(name, settings.training)}
+            config = base | {"model": name, "seed": seed, "training": _training_facts(name, settings.training)}
             _once(table, pictures, name, seed, config, digests, parts, settings)
 
 
-def _said(name: str, training: Training) -> dict[str, Any]:
+def _training_facts(name: str, training: Training) -> dict[str, Any]:
     """Return the training settings for the results file, without newer settings at their defaults."""
     values = former_names(Training, asdict(training))
     if name not in ("myow", "byol") or training.optimizer != "lars" or not training.adapt_scales:
@@ -79,8 +79,8 @@ def _once(
         began = time.perf_counter()
         encode, setting, detail = _learned(name, parts, settings, seed)
         used = _shuffled(parts.train, seed) if name == SHUFFLED else parts.train
-        said_M = read_labels(settings.task, encode, setting, used, parts.test)
-        figures = _figures(settings.task, said_M, parts.test)
+        predicted_M = read_labels(settings.task, encode, setting, used, parts.test)
+        figures = _figures(settings.task, predicted_M, parts.test)
         if settings.task == "sleep" and name in LEARNED:
             # The page shows the map of the row's first seed, whatever seeds the command has.
             first = all(seed < other.seed for other in read_all(table).get(name, []))
@@ -153,18 +153,18 @@ def _shuffled(bins: Bins, seed: int) -> Bins:
     return replace(bins, label_M=np.concatenate([bins.label_M[bins.group_M == g] for g in groups]))
 
 
-def _figures(task: str, said_M: np.ndarray, test: Bins) -> dict[str, Any]:
+def _figures(task: str, predicted_M: np.ndarray, test: Bins) -> dict[str, Any]:
     """Return figures of the test part, and per-trial (or per-block) values for intervals."""
     label_M, group_M = test.label_M[test.scored_M], test.group_M[test.scored_M]
     groups = np.unique(group_M)
-    value = score(task, said_M, label_M)
+    value = score(task, predicted_M, label_M)
     if task == "reach":
-        error_M = error_of(said_M, label_M)
-        right_R = [score(task, said_M[group_M == g], label_M[group_M == g]) for g in groups]
+        error_M = error_of(predicted_M, label_M)
+        right_R = [score(task, predicted_M[group_M == g], label_M[group_M == g]) for g in groups]
         bins_R = [int((group_M == g).sum()) for g in groups]
         return {"score": value, "right_R": right_R, "bins_R": bins_R, "wider": float((error_M < WIDER).mean())}
     tables = [
-        np.histogram2d(label_M[group_M == g], said_M[group_M == g], bins=3, range=[[-0.5, 2.5]] * 2)[0].astype(int)
+        np.histogram2d(label_M[group_M == g], predicted_M[group_M == g], bins=3, range=[[-0.5, 2.5]] * 2)[0].astype(int)
         for g in groups
     ]
     right_R = [float(np.trace(t) / t.sum()) for t in tables]
@@ -194,7 +194,7 @@ def predict(task: str, model: Pipeline, x_MF: np.ndarray) -> np.ndarray:
     return np.arctan2(predicted[:, 1], predicted[:, 0]) if task == "reach" else predicted
 
 
-def score(task: str, said_M: np.ndarray, label_M: np.ndarray) -> float:
+def score(task: str, predicted_M: np.ndarray, label_M: np.ndarray) -> float:
     """Share of bins within pi/8 of the direction, or F1 weighted by the frequency of each state.
 
     Example:
@@ -202,13 +202,13 @@ def score(task: str, said_M: np.ndarray, label_M: np.ndarray) -> float:
         True
     """
     if task == "reach":
-        return float((error_of(said_M, label_M) < NEAR).mean())
-    return float(f1_score(label_M, said_M, average="weighted"))
+        return float((error_of(predicted_M, label_M) < NEAR).mean())
+    return float(f1_score(label_M, predicted_M, average="weighted"))
 
 
-def error_of(said_M: np.ndarray, label_M: np.ndarray) -> np.ndarray:
+def error_of(predicted_M: np.ndarray, label_M: np.ndarray) -> np.ndarray:
     """Return the angle between prediction and truth, 0 to pi."""
-    return np.abs(np.angle(np.exp(1j * (said_M - label_M))))
+    return np.abs(np.angle(np.exp(1j * (predicted_M - label_M))))
 
 
 def _circle(label_M: np.ndarray) -> np.ndarray:

@@ -64,7 +64,7 @@ def run_row(
         predicted_S, shuffled_S, detail = make()
         right_G = right_by_network(predicted_S, test)
         detail |= {
-            "said": "".join(map(str, predicted_S)),
+            "predicted": "".join(map(str, predicted_S)),
             "true": "".join(map(str, test.y_S)),
             "units": np.bincount(test.network_S).tolist(),
             "shuffled": float(right_by_network(shuffled_S, test).mean()),
@@ -79,7 +79,7 @@ def run_row(
 
 def macro_f1(result: RunResult) -> float:
     """Macro F1 over all test neurons, by the evaluation contract."""
-    y_S, predicted_S = (np.array([int(c) for c in result.detail[key]]) for key in ("true", "said"))
+    y_S, predicted_S = (np.array([int(c) for c in result.detail[key]]) for key in ("true", "predicted"))
     predictions = Predictions.of_classes(y_S, predicted_S, int(y_S.max()) + 1)
     return float(score(sums(predictions).sum(axis=0), CLASSES)["macro_f1"])
 

@@ -79,7 +79,7 @@ def run_neurpir(settings: NeurPIRTable, catalog: Catalog, table: Path) -> None:
             _once(settings, cuts[level], row, 0 if row in FIXED else seed, table)
 
 
-def _said(recipe: Recipe) -> dict[str, Any]:
+def _recipe_facts(recipe: Recipe) -> dict[str, Any]:
     """Return a recipe for the results file, without newer settings at their defaults."""
     later: dict[str, Any] = {"apart": False, "condition": None}
     losses = {"loss": "vicreg", "temperature": 0.1}
@@ -100,7 +100,7 @@ def _once(settings: NeurPIRTable, cut: Cut, row: str, seed: int, table: Path) ->
     if row not in FIXED:
         config |= {"rule": former_names(StepRule, asdict(settings.rule))}
     if row not in (*FIXED, "lolcat"):
-        config |= {"encoder": asdict(settings.encoder), "recipe": _said(find_recipe(row, settings.encoder))}
+        config |= {"encoder": asdict(settings.encoder), "recipe": _recipe_facts(find_recipe(row, settings.encoder))}
     parts = cut.train, cut.test
     run_row(table, cut.level, row, seed, config, parts, lambda: make_row(row, cut, settings, seed))
 
@@ -126,9 +126,9 @@ def make_row(row: str, cut: Cut, settings: NeurPIRTable, seed: int) -> Row:
     else:
         train_SF, test_SF, detail = _encoder(row, cut, settings, seed)
     rng = np.random.default_rng(seed)
-    said_S, strength = read_out(train_SF, cut.train.y_S, cut.train, test_SF, seed)
+    predicted_S, strength = read_out(train_SF, cut.train.y_S, cut.train, test_SF, seed)
     shuffled_S, _ = read_out(train_SF, permuted(cut.train.y_S, rng), cut.train, test_SF, seed)
-    return said_S, shuffled_S, detail | {"strength": strength}
+    return predicted_S, shuffled_S, detail | {"strength": strength}
 
 
 def _steps(settings: StepRule, training: Any, score: Callable[[], float]) -> tuple[int, dict[str, Any]]:

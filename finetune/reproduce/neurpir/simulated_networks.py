@@ -84,9 +84,9 @@ def find_networks(catalog: Catalog, name: str, least: int) -> Networks:
     return Networks.of(sorted(found, key=lambda r: r.subject.id))
 
 
-def right_by_network(said_S: np.ndarray, networks: Networks) -> np.ndarray:
+def right_by_network(predicted_S: np.ndarray, networks: Networks) -> np.ndarray:
     """Return ``(G,)`` the balanced accuracy in each network."""
-    predictions = Predictions.of_classes(networks.y_S, said_S, len(MODES), networks.network_S)
+    predictions = Predictions.of_classes(networks.y_S, predicted_S, len(MODES), networks.network_S)
     return score(sums(predictions), CLASSES)["balanced_accuracy"]
 
 

@@ -25,11 +25,11 @@ def label_metrics(labels: Labels, predictions: Predictions) -> dict[str, float]:
         {'parent_accuracy': 1.0}
     """
     if labels.circular:
-        true_S, said_S = (np.arctan2(y[:, 1], y[:, 0]) for y in (predictions.y_S, predictions.predicted_S))
-        off_S = np.abs((said_S - true_S + np.pi) % (2 * np.pi) - np.pi)
+        true_S, predicted_S = (np.arctan2(y[:, 1], y[:, 0]) for y in (predictions.y_S, predictions.predicted_S))
+        off_S = np.abs((predicted_S - true_S + np.pi) % (2 * np.pi) - np.pi)
         return {"degrees": float(np.degrees(off_S.mean()))}
     if labels.parents and predictions.kind == CLASSES:
         names, parent_C = np.unique(labels.parents, return_inverse=True)
-        y_S, said_S = parent_C[predictions.y_S], parent_C[predictions.predicted_S]
-        return {"parent_accuracy": primary(Predictions.of_classes(y_S, said_S, len(names)))}
+        y_S, predicted_S = parent_C[predictions.y_S], parent_C[predictions.predicted_S]
+        return {"parent_accuracy": primary(Predictions.of_classes(y_S, predicted_S, len(names)))}
     return {}

@@ -27,20 +27,20 @@ def test_loss_is_squared_error_cross_entropy_and_likelihood():
         one = {name: tensor[b : b + 1] for name, tensor in view.model_inputs().items()}
         hidden = {"hidden_BN": unit_BN[b : b + 1], "hidden_BT": time_BT[b : b + 1]}
         p_TD = model(**one, **hidden, units=False).p_BTD[0, :n_tokens].detach()
-        said_TX = p_TD @ head_SDX[session, :-1] + head_SDX[session, -1]
+        out_TX = p_TD @ head_SDX[session, :-1] + head_SDX[session, -1]
         weight_T = view.weight_BT[b, :n_tokens]
         for t in range(n_tokens):
             for k in range(LABELS.values):
                 value = float(view.value_BTK[b, t, k])
                 if math.isfinite(value):
-                    error += float(weight_T[t] * (said_TX[t, k] - value) ** 2)
+                    error += float(weight_T[t] * (out_TX[t, k] - value) ** 2)
                     weights += float(weight_T[t])
                     squares += float(weight_T[t]) * value**2
         first = LABELS.values
         for column, count in enumerate(LABELS.classes):
             true = int(view.class_BTC[b, 0, column])
             if true >= 0:
-                mean_M = (said_TX[:, first : first + count] * weight_T[:, None]).sum(0) / weight_T.sum()
+                mean_M = (out_TX[:, first : first + count] * weight_T[:, None]).sum(0) / weight_T.sum()
                 weight = float(weight_T.mean())
                 entropy -= weight * float(mean_M.log_softmax(0)[true])
                 of_classes += weight
@@ -59,9 +59,9 @@ def test_loss_is_squared_error_cross_entropy_and_likelihood():
 def test_class_is_that_of_the_middle_of_the_window():
     _, objective = build(CASE)
     class_BTC = torch.tensor([[[-1, -1], [1, -1], [1, -1], [2, -1]]])
-    said_BTM = torch.zeros(1, 4, 6)
-    said_BTM[0, 1:3, 1], said_BTM[0, 3, 2] = 8.0, 99.0
-    entropy_B, weight_B, right_B = objective._class_sums(class_BTC, torch.ones(1, 4), said_BTM)
+    out_BTM = torch.zeros(1, 4, 6)
+    out_BTM[0, 1:3, 1], out_BTM[0, 3, 2] = 8.0, 99.0
+    entropy_B, weight_B, right_B = objective._class_sums(class_BTC, torch.ones(1, 4), out_BTM)
     assert entropy_B.tolist() == pytest.approx([math.log(1 + 3 * math.exp(-8))], rel=1e-3)
     assert (weight_B.tolist(), right_B.tolist()) == ([1.0], [1.0])
 

@@ -224,7 +224,7 @@ def test_a_file_cut_short_is_refused_or_its_last_sample_left_out(binary, tmp_pat
         ("damaged.nwb", RawSettings(), SourceError, "damaged.nwb"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_read_is_said(name, raw, error, words, tmp_path):
+def test_unreadable_input_is_named(name, raw, error, words, tmp_path):
     for file in ("plain.raw", "text.txt", "damaged.nwb"):
         (tmp_path / file).write_bytes(bytes(800))
     with pytest.raises(error, match=words), open_voltage(str(tmp_path / name), raw):

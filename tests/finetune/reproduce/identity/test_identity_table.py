@@ -50,7 +50,7 @@ def test_every_row_runs_and_the_page_says_so(settings_for, tmp_path):
     assert set(found) == {f"plain-{row}" for row in ROWS}
     for [result] in found.values():
         assert len(result.right_R) == 2
-        predicted, true = (np.array(list(map(int, result.detail[key]))) for key in ("said", "true"))
+        predicted, true = (np.array(list(map(int, result.detail[key]))) for key in ("predicted", "true"))
         assert result.accuracy == pytest.approx((predicted == true).mean())  # as many of each mode
     losses = {row: found[f"plain-{row}"][0].config["recipe"]["objective"] for row in ("infonce", "vicreg", "nuclr")}
     assert losses["infonce"]["neurpir"]["loss"] == "infonce"
@@ -75,7 +75,7 @@ def test_a_table_goes_on_where_it_was_and_never_mixes(settings_for, forget):
     forget(folder, "plain-infonce", 1)
     kept, again = read_all(reproduce(settings))["plain-infonce"]
     assert kept.detail["seconds"] == 987.5 != again.detail["seconds"]
-    assert again.detail["said"] == first["plain-infonce"][1].detail["said"]
+    assert again.detail["predicted"] == first["plain-infonce"][1].detail["predicted"]
     with pytest.raises(FoundationError, match="was made with other settings or data"):
         reproduce(settings_for(rows=["infonce"], steps=3))
 
@@ -89,7 +89,7 @@ def test_variants_change_the_recipe_and_its_networks(settings_for, tmp_path):
     assert [run.config["train"] for run in (found["plain-tokens"][0], recipe, small)] == [3, 3, 3]
     assert [run.config["recipe"]["model"]["dim"] for run in (recipe, small)] == [16, 8]
     assert plain.config["recipe"]["objective"]["neurpir"]["projector"] == [8]
-    assert recipe.detail["said"] != small.detail["said"]
+    assert recipe.detail["predicted"] != small.detail["predicted"]
     page = (tmp_path / "page.md").read_text()
     assert "| one network | 1 | 8 | 2 | " in page
     assert "![Balanced accuracy against the number of networks" in page

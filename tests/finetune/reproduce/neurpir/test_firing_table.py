@@ -17,7 +17,7 @@ from finetune.reproduce.neurpir.firing_training import (
 )
 from finetune.reproduce.neurpir.mode_scores import gain_over, macro_f1, read_out
 from finetune.reproduce.neurpir.neurpir_page import _against
-from finetune.reproduce.neurpir.neurpir_runs import Cut, _said
+from finetune.reproduce.neurpir.neurpir_runs import Cut, _recipe_facts
 from finetune.reproduce.neurpir.simulated_networks import (
     MODES,
     component_features,
@@ -165,8 +165,8 @@ def test_every_encoder_row_runs_and_its_result_is_kept(networks_store, tmp_path,
     detail = result.detail
     assert detail["steps"] in (2, 4)
     assert len(result.right_R) == 2
-    assert len(detail["said"]) == len(detail["true"]) == 40
-    predicted, true = (np.array(list(map(int, detail[key]))) for key in ("said", "true"))
+    assert len(detail["predicted"]) == len(detail["true"]) == 40
+    predicted, true = (np.array(list(map(int, detail[key]))) for key in ("predicted", "true"))
     assert result.accuracy == pytest.approx((predicted == true).mean())  # as many of each mode
     assert -1 <= detail["similarity_between"] <= detail["similarity_within"] <= 1
     assert result.config["recipe"]["objective"]["name"] == row.split("-")[0]
@@ -196,7 +196,7 @@ def test_a_table_goes_on_where_it_was_and_never_mixes(networks_store, tmp_path, 
     forget(folder, "plain-lolcat", 1)
     kept, again = read_all(reproduce(settings))["plain-lolcat"]
     assert kept.detail["seconds"] == 987.5 != again.detail["seconds"]
-    assert again.detail["said"] == first["plain-lolcat"][1].detail["said"]
+    assert again.detail["predicted"] == first["plain-lolcat"][1].detail["predicted"]
     whole = folder.read_bytes()
     with pytest.raises(FoundationError, match="was made with other settings or data"):
         reproduce(settings_for(networks_store, tmp_path, rows=["lolcat"], rule=replace(QUICK, max_steps=6)))
@@ -207,7 +207,7 @@ def test_recipes_are_those_of_the_results_that_are_kept():
     """Settings that came later change no key: the shipped table goes on from its results."""
     kept = read_all(Path(__file__).parents[4] / "results" / "neurpir" / "neurpir-izhikevich.jsonl")
     for row in ("neurpir", "nuclr", "neurpir-no-surround"):
-        assert _said(find_recipe(row, FiringEncoder())) == kept[f"jitter10-{row}"][0].config["recipe"]
+        assert _recipe_facts(find_recipe(row, FiringEncoder())) == kept[f"jitter10-{row}"][0].config["recipe"]
 
 
 def test_the_page_lists_finished_and_missing_rows(networks_store, tmp_path):
