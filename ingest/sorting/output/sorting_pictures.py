@@ -12,6 +12,7 @@ LAGS = np.arange(-0.05, 0.0501, 0.001)  # seconds, bins of correlograms
 CHANNELS = 4  # whose waveforms are drawn
 DRAWN = 4000  # points of a picture, at most
 PARTS = 20  # of the recording, for presence
+PAIRS = 1_000_000  # pairs of spikes whose lags are in memory at a time, about
 
 
 def unit_picture(sorting: Sorting, unit: int) -> bytes:
@@ -93,13 +94,15 @@ def correlogram(time_N: np.ndarray, other_N: np.ndarray, same: bool = False) -> 
         1
     """
     low = np.searchsorted(other_N, time_N + LAGS[0])
-    high = np.searchsorted(other_N, time_N + LAGS[-1])
-    counts = high - low
-    first = np.repeat(low - np.concatenate([[0], np.cumsum(counts)[:-1]]), counts)
-    lags = other_N[first + np.arange(counts.sum())] - np.repeat(time_N, counts)
-    if same:
-        lags = lags[lags != 0]
-    return np.histogram(lags, LAGS)[0]
+    counts = np.searchsorted(other_N, time_N + LAGS[-1]) - low
+    found = np.zeros(len(LAGS) - 1, dtype=np.int64)
+    parts = np.searchsorted(np.cumsum(counts), np.arange(PAIRS, counts.sum(), PAIRS))
+    for mine in np.split(np.arange(len(time_N)), parts):
+        n = counts[mine]
+        first = np.repeat(low[mine] - np.cumsum(n) + n, n)
+        lags = other_N[first + np.arange(n.sum())] - np.repeat(time_N[mine], n)
+        found += np.histogram(lags[lags != 0] if same else lags, LAGS)[0]
+    return found
 
 
 def cross_picture(sorting: Sorting, units: np.ndarray) -> bytes:
