@@ -18,7 +18,7 @@ from foundation.common.lazy import optional_package
 from ingest.sorting.clustering.cluster_settings import RECIPES, ClusterSettings
 from ingest.sorting.clustering.clusters import NOISE, ClusterModel, Clusters, FeatureClusterer, SpikeEncoder
 from ingest.sorting.clustering.labelled import LabelledWaveforms, joined_classes
-from ingest.sorting.clustering.mixtures import GaussianUnits, choose_mixture
+from ingest.sorting.clustering.mixtures import GaussianUnits, choose_mixture, joined_mixture
 from ingest.sorting.clustering.noise_mixture import NoiseMixture
 from ingest.sorting.clustering.noise_whitening import MIN_BACKGROUND, WhitenedSpikes
 from ingest.sorting.clustering.principal_components import PrincipalComponents
@@ -276,7 +276,9 @@ def _v3(waveforms: Waveforms, n_units: int | None, seed: int, settings: ClusterS
     """Return v3; without background windows the spread of a unit is unknown, and an ordinary mixture is used."""
     encoder, z_NF = _whitening(waveforms, settings)
     if waveforms.background_SCT is None or len(waveforms.background_SCT) < MIN_BACKGROUND:
-        return encoder, choose_mixture(z_NF, n_units, seed, settings).units
+        if n_units is not None:
+            return encoder, joined_mixture(z_NF, n_units, seed, settings).units
+        return encoder, choose_mixture(z_NF, None, seed, settings).units
     return encoder, NoiseMixture(z_NF, seed, settings).fit(n_units)
 
 

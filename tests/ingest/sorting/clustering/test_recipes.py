@@ -9,7 +9,7 @@ from foundation.common.errors import ConfigError, SourceError
 from ingest.sorting.clustering import ClusterSettings, cluster_waveforms
 from ingest.sorting.clustering.cluster_settings import RECIPES
 from ingest.sorting.clustering.labelled import LabelledWaveforms, joined_classes
-from ingest.sorting.clustering.mixtures import choose_mixture
+from ingest.sorting.clustering.mixtures import choose_mixture, joined_mixture
 from ingest.sorting.clustering.noise_mixture import NoiseMixture, near_groups
 from ingest.sorting.clustering.recipes import LABELS, train_recipe
 from ingest.sorting.sorting_score import notebook_score
@@ -46,6 +46,21 @@ def test_criteria_find_three_separate_gaussians():
     assert choose_mixture(z, None, 0, ClusterSettings(max_units=9)).units.n_units == 3
     assert choose_mixture(z, None, 0, ClusterSettings(max_units=9, criterion="icl")).units.n_units == 3
     assert choose_mixture(z, 2, 0, ClusterSettings()).units.n_units == 2
+
+
+def test_a_mixture_of_a_given_number_keeps_near_units_apart_where_one_is_wide():
+    """One start with the given number splits the wide cluster and joins two narrow ones, for two of three seeds."""
+    rng = np.random.default_rng(0)
+    truth = np.repeat([0, 1, 2, 3], 150)
+    centre_4F = np.array([[0.0, 0.0], [5.0, 0.0], [0.0, 25.0], [25.0, 0.0]])
+    z_NF = centre_4F[truth] + rng.normal(size=(600, 2)) * np.array([1.0, 1.0, 1.0, 6.0])[truth, None]
+
+    def right(choose) -> int:
+        found = [choose(z_NF, 4, seed, ClusterSettings()).units.assign(z_NF)[0] for seed in range(6)]
+        return sum(notebook_score(truth, label_N)["accuracy"] > 0.95 for label_N in found)
+
+    assert right(joined_mixture) == 6
+    assert right(choose_mixture) < 6
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
