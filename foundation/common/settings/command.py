@@ -203,19 +203,27 @@ def spell_out(arguments: list[str], settings: type, first: str = "") -> list[str
 
 
 def resolve_configs(arguments: list[str]) -> list[str]:
-    """Return the arguments with names of shipped configs replaced by their files.
+    """Return the arguments with configs first, and with names of shipped configs replaced by their files.
+
+    Options thus override every config, wherever they stand; a later config still overrides an earlier one.
 
     Example:
-        >>> resolve_configs(["--steps", "3"])
-        ['--steps', '3']
+        >>> words = resolve_configs(["--steps", "3", "--config", "pretrain/demo"])
+        >>> words[0].startswith("--config="), words[1:]
+        (True, ['--steps', '3'])
     """
-    resolved = list(arguments)
-    for i, argument in enumerate(resolved):
-        if argument == "--config" and i + 1 < len(resolved):
-            resolved[i + 1] = str(find_config(resolved[i + 1]))
-        elif argument.startswith("--config="):
-            resolved[i] = f"--config={find_config(argument.removeprefix('--config='))}"
-    return resolved
+    configs: list[str] = []
+    others: list[str] = []
+    words = iter(arguments)
+    for word in words:
+        name = next(words, None) if word == "--config" else None
+        if word.startswith("--config="):
+            name = word.removeprefix("--config=")
+        if name is None:
+            others.append(word)
+        else:
+            configs.append(f"--config={find_config(name)}")
+    return [*configs, *others]
 
 
 def with_current_names(arguments: list[str], settings: type) -> list[str]:

@@ -27,6 +27,16 @@ def test_option_overrides_file_and_file_overrides_default(tmp_path):
     assert (settings.model.dim, settings.model.heads, settings.model.patch_length) == (128, 2, 4)
 
 
+def test_option_overrides_every_config_wherever_it_stands(tmp_path):
+    first, second = tmp_path / "first.yaml", tmp_path / "second.yaml"
+    first.write_text("steps: 7\nseed: 3\noutput: elsewhere\n")
+    second.write_text("seed: 4\n")
+    for configs in (["--config", str(first), "--config", str(second)], [f"--config={first}", f"--config={second}"]):
+        settings = settings_of("--steps", "9", *NEEDED, *configs)
+        assert (settings.steps, settings.seed, settings.output) == (9, 4, "o")
+        assert settings == settings_of(*configs, "--steps", "9", *NEEDED)
+
+
 def test_yaml_float_in_exponent_form_is_a_float(tmp_path):
     file = tmp_path / "mine.yaml"
     file.write_text("optimizer:\n  learning_rate: 1e-4\n  clip: 5e0\n")
