@@ -16,6 +16,7 @@ from finetune.tasks.task import Sources
 from foundation.common.errors import ConfigError
 from foundation.data.reading.reader import ReaderCache
 from foundation.models import EIT, EITConfig
+from foundation.models.parts.population_stream import population_places
 from foundation.store import Catalog, Interval, Source, Spikes, Store, Units, write_recording
 
 FULL = FullSettings(steps=4, checks=2, tokens_per_step=512, from_scratch=False)
@@ -149,6 +150,23 @@ def test_a_group_predicts_every_sample_and_fits_one_model_at_the_end(velocities,
         assert len(fitted.predictions.y_S) == sum(len(fold.test) for fold in problem.split(2, 0).folds)
         assert len(fitted.choices["updates"]) == 2
         assert group.final(problem, "full").updates == group.final(velocities[0], "full").updates
+
+
+def test_sessions_that_are_new_to_the_model_get_rows_first(two_sessions, velocities, settings):
+    known, new = (problem.recording for problem in velocities)
+    torch.manual_seed(0)
+    shape = {"dim": 16, "heads": 2, "individual_layers": 1, "interaction_layers": 1, "patch_length": 5}
+    model = EIT(EITConfig(**shape, population_layers=1))
+    model.add_populations({known.id: torch.zeros(known.n_units)})
+    settings = replace(settings, folds=2, full=replace(FULL, sessions="head", steps=2, checks=1))
+    group = shared_sessions(velocities, model, settings)[velocities[0].labels.target]
+    assert set(population_places(group.model.config)) == {known.id, new.id}
+    assert set(population_places(model.config)) == {known.id}, "the checkpoint itself stays as it is"
+    before = model.state_dict()
+    assert all(torch.equal(group.model.state_dict()[name], value) for name, value in before.items())
+    for problem in velocities:
+        fitted = group.fitted(problem, "full")
+        assert len(fitted.predictions.y_S) == sum(len(fold.test) for fold in problem.split(2, 0).folds)
 
 
 @pytest.mark.long
