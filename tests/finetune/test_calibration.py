@@ -1,4 +1,4 @@
-"""On labels that say nothing the probe leaves the control's 95 % interval in one of twenty data sets, and no more."""
+"""With random labels, the probe leaves the control's 95 % interval in only one of twenty data sets."""
 
 from types import SimpleNamespace
 
@@ -23,14 +23,14 @@ SETTINGS = FinetuneSettings("model", "store", "results", folds=2)
 
 @pytest.fixture(autouse=True)
 def fast(monkeypatch):
-    """Least squares of one strength: what is tested is how labels are dealt, not how a readout is fitted."""
+    """Use least squares of one strength: the tests check how labels are shuffled, not how a readout is fitted."""
     monkeypatch.setattr(block_readout, "PENALTIES", {"classes": (0.1,), "values": (1.0,)})
     monkeypatch.setattr(block_readout, "WEIGHTS", (0.0, 1.0))
     monkeypatch.setattr(block_readout, "fit", least_squares)
 
 
 def least_squares(scores_SC, y_S, strength, n_classes, start=None):
-    """A readout that weighs each class the same, in closed form."""
+    """A readout that weights all classes equally, in closed form."""
     weight_S = 1.0 / np.bincount(y_S)[y_S] if n_classes else np.full(len(y_S), 1.0)
     weight_S = weight_S / weight_S.sum()
     target_SK = np.eye(n_classes)[y_S] if n_classes else y_S
@@ -64,7 +64,7 @@ def unit_problem(y_S, animals, units):
 
 
 def units(rng, mixed, animals=10, per_animal=6):
-    """Units that resemble the others of their animal; a class says nothing."""
+    """Return units that resemble the others of their animal; class has no effect."""
     size = animals * per_animal
     x_SF = rng.normal(size=(size, 3)) + np.repeat(rng.normal(size=(animals, 3)), per_animal, axis=0)
     if mixed:
@@ -75,7 +75,7 @@ def units(rng, mixed, animals=10, per_animal=6):
 
 
 def smooth(rng, size, dims, memory):
-    """Slow noise, which resembles itself over ``memory`` samples."""
+    """Return slow noise, correlated over ``memory`` samples."""
     white = rng.normal(size=(size + 4 * memory, dims))
     kernel = np.exp(-np.arange(4 * memory) / memory)
     return np.stack([np.convolve(x, kernel, mode="valid")[:size] for x in white.T], axis=1)
@@ -98,7 +98,7 @@ def trials(rng):
 
 
 def blocked_trials(rng):
-    """Classes in blocks of trials, and activity that drifts as slowly."""
+    """Return classes in blocks of trials, and activity that drifts as slowly."""
     y_S = np.repeat(rng.integers(0, 2, 40), rng.integers(4, 9, 40))[:160]
     labels = Labels("behavior", "direction", "Direction", y_S, classes=("a", "b"))
     return window_problem(labels, 160, 2, by_token=False), smooth(rng, 160, 3, 8)
@@ -149,7 +149,7 @@ FEW = {
 
 
 @pytest.mark.parametrize("kind", FEW)
-def test_few_ways_to_deal_the_labels_are_counted(kind):
+def test_small_numbers_of_label_permutations_are_counted(kind):
     make, ways, expected = FEW[kind]
     dealt, how = make().shuffles(39, 0)
     assert len(dealt) == expected
@@ -157,7 +157,7 @@ def test_few_ways_to_deal_the_labels_are_counted(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_labels_that_say_nothing_lie_outside_the_control_in_one_of_twenty_sets(kind):
+def test_random_labels_leave_the_control_interval_in_one_of_twenty_sets(kind):
     count = sum(outside(KINDS[kind], seed) for seed in range(SETS))
     low, high = binom.interval(0.99, SETS, 0.05)
     assert low <= count <= high, f"{count} of {SETS}"

@@ -1,4 +1,4 @@
-"""A report is of one checkpoint, of the last settings, and of recordings that the store has; the rest is named."""
+"""A report covers one checkpoint, the last settings and the store's recordings; other results are listed."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -48,7 +48,7 @@ def settings_path(settings, r):
     return Path(settings.output) / r.task / r.target / f"{r.mode}.json"
 
 
-def test_results_of_another_checkpoint_are_named_and_not_shown(settings, tmp_path):
+def test_results_of_another_checkpoint_are_named_but_not_shown(settings, tmp_path):
     write(settings, result(settings, "cell_type", "all"), result(settings, "location", "all", checkpoint=B))
     write_note(settings, B, ["location"], [])
     for checkpoint, shown, other in ((A, "cell_type", "location"), (B, "location", "cell_type")):
@@ -62,7 +62,7 @@ def test_results_of_another_checkpoint_are_named_and_not_shown(settings, tmp_pat
         assert f"{other}/all/probe" in page
 
 
-def test_without_a_checkpoint_that_can_be_read_results_must_be_of_one(settings, tmp_path):
+def test_results_must_share_a_checkpoint_if_none_is_readable(settings, tmp_path):
     write(settings, result(settings, "cell_type", "all"))
     assert len(read_current(tmp_path, None, STORE).results) == 1
     write(settings, result(settings, "location", "all", checkpoint=B))
@@ -72,7 +72,7 @@ def test_without_a_checkpoint_that_can_be_read_results_must_be_of_one(settings, 
         write_report([result(settings, "a", "a"), result(settings, "b", "b", checkpoint=B)], tmp_path / "page.html")
 
 
-def test_results_of_other_settings_and_of_recordings_that_are_gone_or_changed_are_stale(settings, tmp_path):
+def test_results_of_other_settings_or_changed_recordings_are_stale(settings, tmp_path):
     before = replace(settings, seed=1)
     write(
         settings,
@@ -103,7 +103,7 @@ def test_results_of_an_older_version_are_named(settings, tmp_path):
     assert [place for place, _ in current.stale] == ["location/all/probe"]
 
 
-def test_targets_without_results_stay_until_their_task_is_done_again(settings, tmp_path):
+def test_targets_without_results_stay_until_their_task_is_rerun(settings, tmp_path):
     write(settings, result(settings, "cell_type", "all"))
     write_note(settings, A, ["location"], [LeftOut("location", "all", "no unit fires")])
     write_note(settings, A, ["cell_type"], [])
@@ -114,7 +114,7 @@ def test_targets_without_results_stay_until_their_task_is_done_again(settings, t
     assert read_json(tmp_path / "finetune.json")["left_out"] == []
 
 
-def test_a_map_of_another_checkpoint_is_not_drawn(settings, tmp_path):
+def test_map_of_another_checkpoint_is_not_drawn(settings, tmp_path):
     (tmp_path / "cell_type/all").mkdir(parents=True)
     z_SD, label_S = np.random.default_rng(0).normal(size=(6, 4)), np.array(["a", "b"] * 3)
     np.savez(tmp_path / "cell_type/all/embeddings.npz", z_SD=z_SD, label_S=label_S, checkpoint=np.array(A))
@@ -122,13 +122,13 @@ def test_a_map_of_another_checkpoint_is_not_drawn(settings, tmp_path):
     assert len(maps_sections(tmp_path, [result(settings, "cell_type", "all", checkpoint=A)])) == 1
 
 
-def test_predictions_of_another_result_are_not_taken(tmp_path):
+def test_predictions_of_another_result_are_not_used(tmp_path):
     none = np.zeros(2)
     write_predictions(tmp_path / "rate.npz", Predictions(np.arange(2), np.arange(2), none, none, none, 2), "key")
     assert read_predictions(tmp_path / "rate.npz", "key") is not None
     assert read_predictions(tmp_path / "rate.npz", "other") is None
 
 
-def test_the_summary_counts_targets(settings):
+def test_summary_counts_targets(settings):
     made = rows([result(settings, "cell_type", "all"), result(settings, "location", "all")])
     assert summary(made).startswith("Of 2 decoding targets, the probe of the frozen model is better than")

@@ -1,4 +1,4 @@
-"""From a checkpoint and labelled recordings to scores: of labels that depend on activity, and of some that do not."""
+"""From a checkpoint and labelled recordings to scores, for labels that depend on activity and labels that do not."""
 
 import json
 from dataclasses import replace
@@ -31,7 +31,7 @@ SECONDS, N_UNITS = 480.0, 12
 
 
 def labelled(make_recording, seed: int, rng: np.random.Generator):
-    """Units that fire more awake than asleep and follow a hidden speed; two kinds that differ in rate."""
+    """Return units that fire more awake than asleep and follow a hidden speed; two types differ in rate."""
     edges = np.arange(0, SECONDS, 40.0)
     states = Interval(edges, edges + 40.0, {"state": np.array(["wake", "nrem"] * (len(edges) // 2))})
     times = np.arange(0, SECONDS, 0.1)
@@ -58,7 +58,7 @@ def labelled(make_recording, seed: int, rng: np.random.Generator):
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory, make_recording):
-    """A store of four animals, and a model that has not been trained: its features are random, and frozen."""
+    """Return a store of four animals and an untrained model: its features are random and frozen."""
     folder = tmp_path_factory.mktemp("finetune")
     store = Store(folder / "store", create=True)
     rng = np.random.default_rng(0)
@@ -92,7 +92,7 @@ def results(settings):
     return {(r.task, r.target, r.mode): r for r in finetune(settings).results}
 
 
-def test_labels_in_activity_are_found_and_shuffled_ones_are_not(results):
+def test_encoded_labels_are_decoded_and_shuffled_labels_are_not(results):
     informative = {key: r for key, r in results.items() if key[0] != "location"}
     assert {key[0] for key in informative} == {"cell_type", "behavior", "sleep_state"}
     for key, r in informative.items():
@@ -100,18 +100,18 @@ def test_labels_in_activity_are_found_and_shuffled_ones_are_not(results):
         assert r.value > chance + 0.25, key
         assert r.references["rate"].metrics[r.metric] > chance + 0.25, key
         assert r.references["majority"].metrics[r.metric] == pytest.approx(chance, abs=0.02), key
-        # States alternate every 40 s here: the lags of a window reach from a turned series to the true one.
+        # States alternate every 40 s here: the lags of a window reach from a rotated series into the true one.
         limit = r.value - 0.1 if key[0] == "sleep_state" else chance + 0.15
         assert r.references["shuffled"].metrics[r.metric] < limit, key
         assert r.score.low <= r.value <= r.score.high, key
 
 
-def test_labels_that_say_nothing_are_not_found(results):
+def test_random_labels_are_not_decoded(results):
     r = results["location", "all", "probe"]
     assert 0.3 < r.value < 0.7
 
 
-def test_each_result_says_how_it_was_made(results):
+def test_every_result_records_how_it_was_made(results):
     unit = results["cell_type", "all", "probe"]
     assert (unit.samples, unit.subjects, unit.parts, unit.part_name) == (48, 4, 4, "animals")
     assert unit.classes == {"fast": 24, "slow": 24}
@@ -131,7 +131,7 @@ def test_both_modes_were_scored_on_the_same_samples(results):
             assert probe.gain_scratch is None
 
 
-def test_results_of_equal_settings_are_reused_and_others_are_not(settings, results, place):
+def test_only_results_of_equal_settings_are_reused(settings, results, place):
     files = {p: p.stat().st_mtime_ns for p in (place / "results").rglob("*.json")}
     again = finetune(settings).results
     assert [r.score for r in again] == [r.score for r in results.values()]
@@ -150,7 +150,7 @@ def test_results_are_the_same_without_the_cache(settings, results, place):
     assert Store(place / "store").names("derived") == kept
 
 
-def test_each_mode_is_a_result_beside_the_others(settings, place):
+def test_modes_keep_separate_results(settings, place):
     """One run from scratch serves as a result and as the reference of finetuned modes; a bare word is one mode."""
     few = {"tasks": ["cell_type"], "random_weights": False, "register": None, "output": str(place / "modes")}
     given = replace(settings, mode=["mlp", "lora", "scratch"], full=FullSettings(steps=2, checks=1), **few)
@@ -168,7 +168,7 @@ def test_each_mode_is_a_result_beside_the_others(settings, place):
     assert [(r.mode, r.score, r.seconds) for r in alone] == [("lora", done["lora"].score, done["lora"].seconds)]
 
 
-def test_a_head_of_each_target_is_kept(results, place):
+def test_every_target_keeps_its_head(results, place):
     heads = {folder.parent.name: load_head(folder.parent) for folder in (place / "results").glob("*/head.json")}
     assert set(heads) == {head_name(task, target) for task, target, _ in results}
     for (task, target, mode), r in results.items():
@@ -179,7 +179,7 @@ def test_a_head_of_each_target_is_kept(results, place):
         assert head.kept.scores[head.kept.mode]["metrics"][r.metric] == best
 
 
-def test_heads_of_units_read_other_animals_and_heads_of_time_do_not(results, place, small_store, tmp_path):
+def test_unit_heads_apply_to_other_animals_and_time_heads_do_not(results, place, small_store, tmp_path):
     kept = place / "results"
     done = predict(PredictSettings(str(kept / "cell_type"), str(small_store), str(tmp_path / "types.parquet")))
     table = pq.read_table(tmp_path / "types.parquet")
@@ -219,7 +219,7 @@ def test_heads_are_registered_models(results, place):
     assert table["cell_type"].tolist() == ["slow", "fast"]
 
 
-def test_the_table_and_the_report_hold_every_score(results, place, settings):
+def test_table_and_report_have_every_score(results, place, settings):
     text = table(Evaluation(list(results.values())))
     page = report(
         ReportSettings(settings.store, settings.checkpoint, settings.output, str(place / "report.html"))
@@ -240,7 +240,7 @@ def test_the_table_and_the_report_hold_every_score(results, place, settings):
         ({"mode": []}, "mode is empty"),
     ],
 )
-def test_impossible_settings_are_refused(settings, change, what):
+def test_invalid_settings_are_rejected(settings, change, what):
     with pytest.raises(ConfigError, match=what):
         replace(settings, **change)
 
@@ -254,8 +254,8 @@ def test_missing_input_is_named(settings, tmp_path, small_store):
         finetune(replace(settings, store=str(small_store), tasks=["sleep_state"], output=str(tmp_path / "o")))
 
 
-def test_a_population_gets_rows_whatever_the_tokens_of_the_model(settings, tmp_path):
-    """A model of masked modelling alone has one length of token and a unit stream that was never trained."""
+def test_population_gets_rows_with_any_token_length(settings, tmp_path):
+    """A model of masked modelling alone has one token length and an untrained unit stream."""
     shape = {"dim": 16, "heads": 2, "individual_layers": 1, "interaction_layers": 0, "population_layers": 1}
     model = EIT(EITConfig(**shape, patch_length=1))
     model.add_populations({"another": torch.zeros(3)})
@@ -266,7 +266,7 @@ def test_a_population_gets_rows_whatever_the_tokens_of_the_model(settings, tmp_p
         assert any(note.startswith("the population is new to the model") for note in result.notes)
 
 
-def test_a_population_that_is_new_to_the_model_gets_rows_which_go_with_its_head(settings, tmp_path):
+def test_new_population_gets_rows_saved_with_its_head(settings, tmp_path):
     few = {"tasks": ["behavior"], "mode": "probe", "random_weights": False, "keep": "probe", "register": None}
     own = replace(settings, checkpoint="eit-tiny", output=str(tmp_path / "out"), alias=None, **few)
     results = finetune(own).results
@@ -281,8 +281,8 @@ def test_a_population_that_is_new_to_the_model_gets_rows_which_go_with_its_head(
     assert len(pq.read_table(table)) > 100
 
 
-def test_a_finetuned_head_of_a_new_population_brings_both_of_its_models(settings, tmp_path, monkeypatch):
-    """The network stands beside a readout of the frozen model, which got rows too."""
+def test_finetuned_head_of_a_new_population_includes_both_models(settings, tmp_path, monkeypatch):
+    """The network is averaged with a readout of the frozen model, which got rows too."""
     monkeypatch.setattr(shared_trunk._Training, "search", lambda training, seed: (1, [0.5]))
     monkeypatch.setattr("finetune.heads.fitting.fit_head.choose_weight", partial(choose_weight, weights=(0.5,)))
     few = {"tasks": ["behavior"], "mode": "full", "random_weights": False, "keep": "full", "register": None}

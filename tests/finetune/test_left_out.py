@@ -31,7 +31,7 @@ AWAY = "http://127.0.0.1:9"
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory, make_recording):
-    """Two animals with one unit of each cell type, and regions of which one is named like a formula."""
+    """Return two animals with one unit of each cell type, and regions, one of them named like a formula."""
     folder = tmp_path_factory.mktemp("left-out")
     store = Store(folder / "store", create=True)
     kind = np.array(["a", "b"] + [""] * 6)
@@ -67,7 +67,7 @@ def evaluation(settings):
     return finetune(settings)
 
 
-def test_a_target_with_too_little_data_is_left_out_and_the_others_are_finished(evaluation, settings):
+def test_target_with_too_little_data_is_left_out_and_the_others_finish(evaluation, settings):
     assert [(r.task, list(r.classes)) for r in evaluation.results] == [("location", [FORMULA, "CA1"])]
     (little,) = evaluation.left_out
     assert (little.task, little.failed) == ("cell_type", False)
@@ -95,10 +95,10 @@ def test_records_wait_while_the_server_is_away_and_are_sent_later(evaluation, se
 
 
 @pytest.mark.parametrize("fault", ["another release", "deleted experiment"])
-def test_a_database_that_does_not_take_the_run_ends_nothing(evaluation, settings, tmp_path, place, fault):
+def test_tracking_database_error_does_not_stop_the_run(evaluation, settings, tmp_path, place, fault):
     database = tmp_path / "mlflow.db"
     if (place / "mlflow.db").is_file():
-        shutil.copy(place / "mlflow.db", database)  # made by the test before: laying one out takes seconds
+        shutil.copy(place / "mlflow.db", database)  # made by the previous test: creating a database takes seconds
     uri = f"sqlite:///{database}"
     client = MlflowClient(uri)
     experiment = client.get_experiment_by_name(settings.experiment)
@@ -106,7 +106,7 @@ def test_a_database_that_does_not_take_the_run_ends_nothing(evaluation, settings
     if fault == "another release":
         with sqlite3.connect(database) as connection:
             connection.execute("UPDATE alembic_version SET version_num = 'ffffffffffff'")
-        moved = tmp_path / "moved.db"  # one that no store of this process has open
+        moved = tmp_path / "moved.db"  # a database that no store of this process has open
         shutil.copy(database, moved)
         uri = f"sqlite:///{moved}"
     else:
@@ -120,7 +120,7 @@ def test_a_database_that_does_not_take_the_run_ends_nothing(evaluation, settings
     assert (Path(waiting) / "tracking/queue.jsonl").stat().st_size
 
 
-def test_the_report_names_omissions_and_the_input_of_the_readouts(evaluation, settings, place):
+def test_report_names_omissions_and_the_input_of_the_readouts(evaluation, settings, place):
     page = report(ReportSettings(settings.store, settings.checkpoint, settings.output, str(place / "page.html")))
     text = page.read_text()
     assert "left out: no class has more than 1 units" in text
@@ -130,7 +130,7 @@ def test_the_report_names_omissions_and_the_input_of_the_readouts(evaluation, se
     assert FORMULA in text
 
 
-def test_a_recording_whose_labels_cannot_be_read_leaves_the_others(place):
+def test_recording_with_unreadable_labels_does_not_stop_the_others(place):
     def broken(error):
         raise error
 
@@ -143,7 +143,7 @@ def test_a_recording_whose_labels_cannot_be_read_leaves_the_others(place):
     assert found.skipped == ["sub-1.nwb is left out of sleep_state: too short"]
 
 
-def test_a_target_that_fails_ends_with_status_1_and_the_others_are_finished(settings, make_recording, tmp_path, capsys):
+def test_failed_target_gives_exit_status_1_and_the_others_finish(settings, make_recording, tmp_path, capsys):
     store = Store(tmp_path / "store", create=True)
     for k, placed in enumerate((range(2, 6), range(6, 10))):  # one animal twice; no neuron has a region in both
         region = np.array([("CA1", "CA3")[n % 2] if n in placed else "" for n in range(10)])
@@ -159,12 +159,12 @@ def test_a_target_that_fails_ends_with_status_1_and_the_others_are_finished(sett
     assert (tmp_path / "results/location/all/probe.json").is_file()
 
 
-def test_a_target_with_too_little_data_ends_with_status_0(evaluation, settings, capsys):
+def test_target_with_too_little_data_gives_exit_status_0(evaluation, settings, capsys):
     assert main(["finetune", *command(settings)]) == 0
     assert "cell_type all is left out" in capsys.readouterr().out
 
 
-def test_a_run_that_leaves_every_target_out_says_why(settings, tmp_path):
+def test_run_without_targets_gives_the_reasons(settings, tmp_path):
     with pytest.raises(StoreError, match="cell_type all: no class has more than 1 units"):
         finetune(replace(settings, tasks=["cell_type"], output=str(tmp_path)))
 

@@ -1,4 +1,4 @@
-"""The loop of small models: what it updates, when it ends, and how the length of training is found."""
+"""The training loop of small models: its updates, its end, and the choice of the training length."""
 
 import math
 from itertools import pairwise
@@ -10,7 +10,7 @@ from torch import nn
 from finetune.training_loop import DivergedError, LengthSearch, run_updates
 
 
-def test_a_batch_is_read_after_the_update_of_the_batch_before_it():
+def test_batch_is_read_after_the_previous_update():
     layer, seen = nn.Linear(1, 1, bias=False), []
 
     def batches():
@@ -31,7 +31,7 @@ def test_gradients_are_clipped_together():
 
 
 @pytest.mark.parametrize("loss", [math.nan, math.inf])
-def test_a_loss_that_is_not_finite_changes_no_weight(loss):
+def test_non_finite_loss_changes_no_weight(loss):
     layer = nn.Linear(1, 1)
     before = layer.weight.item()
     with pytest.raises(DivergedError, match=f"the loss became {loss} at a learning rate of 0.5: lower it"):
@@ -42,13 +42,13 @@ def test_a_loss_that_is_not_finite_changes_no_weight(loss):
 @pytest.mark.parametrize(
     ("figures", "looks", "kept"),
     [
-        ([0.1, 0.2, 0.3, 0.4], 4, 40),  # never worse: all are looked at
-        ([0.3, 0.2, 0.2, 0.9], 3, 10),  # two looks without a better one
+        ([0.1, 0.2, 0.3, 0.4], 4, 40),  # never worse: all evaluations are made
+        ([0.3, 0.2, 0.2, 0.9], 3, 10),  # two evaluations without improvement
         ([0.3, 0.2, 0.4, 0.3, 0.3, 0.9], 5, 30),
         ([math.nan, 0.2, math.nan, math.nan, 0.9], 4, 20),
     ],
 )
-def test_the_search_ends_after_its_patience_and_keeps_the_best(figures, looks, kept):
+def test_search_ends_after_its_patience_and_keeps_the_best(figures, looks, kept):
     search = LengthSearch(kept=10, patience=20)
     for k, figure in enumerate(figures):
         if search.ends(10 * (k + 1), figure):
@@ -56,7 +56,7 @@ def test_the_search_ends_after_its_patience_and_keeps_the_best(figures, looks, k
     assert (len(search.figures), search.kept) == (looks, kept)
 
 
-def test_no_look_that_is_clearly_better_leaves_the_start():
+def test_training_stays_at_the_start_unless_an_evaluation_is_clearly_better():
     search = LengthSearch(kept=0, patience=2, best=0.5, margin=1e-6)
     assert not search.ends(1, 0.5 + 1e-7)
     assert search.ends(2, 0.5)

@@ -1,4 +1,4 @@
-"""A data folder with small files where two benchmarks look for theirs, and a checkpoint that was not trained."""
+"""A data folder with small files for two benchmarks, and an untrained checkpoint."""
 
 import shutil
 from dataclasses import replace
@@ -14,7 +14,7 @@ from ingest.simulate.simulate_job import simulate_izhikevich
 
 @pytest.fixture(scope="package")
 def data(tmp_path_factory):
-    """Four animals with units of five types; they stand where the opto-tagged recordings do."""
+    """Write four animals with units of five types, in the folder of the opto-tagged recordings."""
     folder = tmp_path_factory.mktemp("data")
     settings = SimulateSettings(str(folder / "nwb" / "optotagged"), networks=4, neurons=20, seconds=60.0, reaches=False)
     simulate_izhikevich(replace(settings, synapses=4, states=False))

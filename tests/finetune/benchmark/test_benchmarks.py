@@ -52,7 +52,7 @@ def test_every_readout_is_a_row_with_sums_over_animals(benchmarked, benchmark_se
     assert target.accuracy("rate", 1.0).value == pytest.approx(target.figure("rate").value)  # classes of equal size
 
 
-def test_scores_over_seconds_are_those_of_recordings_that_were_cut(benchmark_settings, benchmarked, tmp_path):
+def test_scores_over_seconds_equal_those_of_shortened_recordings(benchmark_settings, benchmarked, tmp_path):
     benchmark = replace(read_benchmark("izhikevich"), folds=2, seconds=[20.0])
     work = tmp_path / "work"
     work.mkdir()
@@ -67,7 +67,7 @@ def test_scores_over_seconds_are_those_of_recordings_that_were_cut(benchmark_set
         assert recording.load().spikes.span[1] < recording.domain.start[0] + 20.0
 
 
-def test_the_beginning_is_of_observed_time(make_recording):
+def test_beginning_counts_observed_time(make_recording):
     made = make_recording(0, seconds=60.0, domain=Interval(np.array([0.0, 30.0]), np.array([10.0, 60.0])))
     cut = beginning(made, 15.0)
     assert cut.domain.start.tolist() == [0.0, 30.0]
@@ -75,7 +75,7 @@ def test_the_beginning_is_of_observed_time(make_recording):
     assert len(cut.spikes) == int(cut.domain.contains(made.spikes.times).sum())
 
 
-def test_a_second_call_makes_no_run_again(benchmarked, benchmark_settings, monkeypatch, tmp_path_factory):
+def test_second_call_repeats_no_run(benchmarked, benchmark_settings, monkeypatch, tmp_path_factory):
     table = Path(benchmark_settings.output) / "cell-type-optotagged.jsonl"
     before = table.read_bytes()
 
@@ -90,12 +90,12 @@ def test_a_second_call_makes_no_run_again(benchmarked, benchmark_settings, monke
         run_benchmarks(replace(benchmark_settings, seeds=[43, 44, 45]))
 
 
-def test_a_result_of_other_settings_is_not_replaced(benchmarked, benchmark_settings):
+def test_result_of_other_settings_is_not_replaced(benchmarked, benchmark_settings):
     with pytest.raises(FoundationError, match=r"cell-type-optotagged\.jsonl holds a result of .*, mode probe, seed 43"):
         run_benchmarks(replace(benchmark_settings, control_repeats=3))
 
 
-def test_the_page_shows_results_and_missing_runs(benchmarked, benchmark_settings):
+def test_page_shows_results_and_missing_runs(benchmarked, benchmark_settings):
     text = Path(benchmark_settings.page).read_text()
     assert text == benchmarks_page(Path(benchmark_settings.output))
     section = text[text.index("## cell-type-optotagged") : text.index("## Not yet run")]
@@ -106,7 +106,7 @@ def test_the_page_shows_results_and_missing_runs(benchmarked, benchmark_settings
     assert "| mc-maze |" in text[text.index("## Not yet run") :]
 
 
-def test_the_page_of_the_repository_matches_its_results():
+def test_committed_page_matches_its_results():
     assert benchmarks_page(ROOT / "results" / "benchmarks") == (ROOT / "docs/results/benchmarks.md").read_text()
 
 
@@ -135,12 +135,12 @@ def test_missing_data_names_folder_and_files(tmp_path):
         ({"seeds": [43, 43]}, r"seeds is \[43, 43\]: expected each seed once"),
     ],
 )
-def test_wrong_settings_are_refused(changes, message):
+def test_invalid_settings_are_rejected(changes, message):
     with pytest.raises(ConfigError, match=message):
         BenchmarkSettings(**{"names": ["reach-mihi"], "data": "d", **changes})
 
 
-def test_the_command_takes_names_as_bare_words(capsys):
+def test_command_accepts_names_as_bare_words(capsys):
     assert main(["benchmark", "reach-mihi", "sleep-mouse", "--data", "nowhere"]) == 2
     assert "data is 'nowhere', which is no folder: reach-mihi needs nwb/reach/sub-Mihi" in capsys.readouterr().err
 

@@ -1,4 +1,4 @@
-"""A submission to BrainWideBench: its files, what is refused, and its score by the benchmark's own package."""
+"""A submission to BrainWideBench: its files, rejected input, and its score by the official package."""
 
 import json
 import os
@@ -34,7 +34,7 @@ def session(make_recording, seed, session_id):
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory, make_recording, empty_runs):
-    """Heads of two seeds, fitted to four animals; the held-out animal is a store of its own."""
+    """Return heads of two seeds, fitted to four animals; the held-out animal has its own store."""
     folder = tmp_path_factory.mktemp("brainwidebench")
     for name, seeds in (("known", range(4)), ("held-out", [7])):
         store = Store(folder / name, create=True)
@@ -67,7 +67,7 @@ def exported(settings):
     return benchmark(settings)
 
 
-def test_a_file_holds_probabilities_of_all_regions_for_every_unit(exported, place):
+def test_submission_has_probabilities_of_all_regions_for_every_unit(exported, place):
     assert [path.relative_to(place).as_posix() for path in exported.files] == [
         f"predictions/foundation/{TASK}/seed_{seed}.safetensors" for seed in (43, 44)
     ]
@@ -85,14 +85,14 @@ def test_a_file_holds_probabilities_of_all_regions_for_every_unit(exported, plac
     }  # fmt: skip
 
 
-def test_a_head_that_saw_the_recordings_is_refused(settings, place):
+def test_head_fitted_to_the_recordings_is_rejected(settings, place):
     with pytest.raises(
         ConfigError, match=r"which was fitted to .* \(4 of 4 recordings\): BrainWideBench scores animals"
     ):
         benchmark(replace(settings, data=str(place / "known")))
 
 
-def test_a_head_of_other_labels_is_refused(settings, place, tmp_path):
+def test_head_with_other_labels_is_rejected(settings, place, tmp_path):
     other = tmp_path / "cosmos"
     shutil.copytree(settings.heads[0], other)
     about = json.loads((other / "head.json").read_text())
@@ -101,7 +101,7 @@ def test_a_head_of_other_labels_is_refused(settings, place, tmp_path):
         benchmark(replace(settings, heads=[str(other), str(other)]))
 
 
-def test_a_recording_without_ids_is_refused(make_recording, tmp_path):
+def test_recording_without_ids_is_rejected(make_recording, tmp_path):
     store = Store(tmp_path / "store", create=True)
     write_recording(store, session(make_recording, 1, "monday"))
     write_recording(store, make_recording(2, n_units=3, session=SESSION, units=Units(3, {"id": np.arange(3)})))
@@ -121,13 +121,13 @@ def test_a_recording_without_ids_is_refused(make_recording, tmp_path):
         ({"label": "../up"}, "label is '../up': expected letters"),
     ],
 )
-def test_wrong_settings_are_refused(changes, message):
+def test_invalid_settings_are_rejected(changes, message):
     plain = {"names": ["brainwidebench"], "data": "d", "export": "e", "heads": ["a", "b"], "seeds": [43, 44]}
     with pytest.raises(ConfigError, match=message):
         BenchmarkSettings(**(plain | changes))
 
 
-def test_the_benchmarks_own_package_scores_the_files(exported, place):
+def test_official_package_scores_the_files(exported, place):
     python = os.environ.get("BWB_EVAL_PYTHON")
     if not python:
         pytest.skip("BWB_EVAL_PYTHON is not set: it names a Python that has ibl-bwb-eval 0.1.0")

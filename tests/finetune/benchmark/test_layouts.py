@@ -1,6 +1,6 @@
 """Benchmarks that need a download, on small files in the publicly described layout of their dandisets.
 
-What is tested: the files are found where the benchmark looks for them, the recipe reads them, and its task has labels.
+The tests check that the benchmark finds the files, the recipe reads them, and the task has labels.
 """
 
 from datetime import UTC, datetime
@@ -24,7 +24,7 @@ PLACE = np.stack([np.sin(TIMES), np.cos(TIMES)], axis=1)
 
 
 def new_file(animal, regions, electrode_columns=()):
-    """A file of an animal with six units, each on an electrode of its own; regions are those of the electrodes."""
+    """Return a file of an animal with six units, each on its own electrode, with the electrodes' regions."""
     nwb = NWBFile("a test", f"id-{animal}", datetime(2020, 1, 2, tzinfo=UTC), session_id=f"s-{animal}")
     nwb.subject = Subject(subject_id=animal, species="Mus musculus")
     device = nwb.create_device("probe")
@@ -38,7 +38,7 @@ def new_file(animal, regions, electrode_columns=()):
 
 
 def add_units(nwb, seed, columns=(), electrodes=True):
-    """Units that fire at random; ``columns`` are names with a value for each unit."""
+    """Add units that fire at random; ``columns`` maps names to a value for each unit."""
     rng = np.random.default_rng(seed)
     for name, _ in columns:
         nwb.add_unit_column(name, name)
@@ -122,7 +122,7 @@ def falcon(animal, seed):
     return nwb
 
 
-# benchmark -> layout of a file, names of files under the data folder, and what targets begin with
+# benchmark -> layout of a file, names of files under the data folder, and the prefix of its targets
 LAYOUTS = {
     "mc-maze": (mc_maze, ["000128/sub-Jenkins/sub-Jenkins_ses-full_desc-train_behavior+ecephys.nwb"], {"velocity"}),
     "mc-rtt": (mc_rtt, ["000129/sub-Indy/sub-Indy_desc-train_behavior+ecephys.nwb"], {"velocity"}),

@@ -60,7 +60,7 @@ def sources(tmp_path_factory):
     trial = np.minimum((times // 2).astype(int), TRIALS - 1)
     inside = times - start[trial]
     speed = np.where(inside < length[trial], np.exp(-0.5 * ((inside - 0.5) / 0.15) ** 2), 0.0)
-    speed *= 1 + 0.6 * np.sin(9 * times)  # what the mean course does not know
+    speed *= 1 + 0.6 * np.sin(9 * times)  # a deviation from the mean course
     velocity = speed[:, None] * np.stack([np.cos(direction[trial]), np.sin(direction[trial])], axis=1)
     preferred = rng.uniform(0, 2 * np.pi, UNITS)
     rate = 8 + 60 * np.maximum(velocity @ np.stack([np.cos(preferred), np.sin(preferred)]), 0)
@@ -145,13 +145,13 @@ def checkpoint(tmp_path_factory, population_model):
 
 
 def keep_two_updates(training, seed):
-    """Stands for the search: so few updates rarely help."""
+    """Replace the search for the number of updates: so few updates rarely help."""
     return 2, [1.0 if one.problem.labels.n_classes else 0.5 for one in training.learned]
 
 
 @pytest.fixture(scope="session")
 def fitted(settings, checkpoint):
-    """Fits the head of a problem to a model as `foundation finetune` does, and writes it."""
+    """Fit the head of a problem to a model as `foundation finetune` does, and write it."""
 
     def fit(problem, model, mode, folder, checkpoint=checkpoint):
         split = problem.split(settings.folds, settings.seed)

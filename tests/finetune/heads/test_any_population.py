@@ -1,4 +1,4 @@
-"""A head of sleep that reads averages over units: fitted to one population, applied to another."""
+"""A sleep head that reads averages over units: fitted to one population, applied to another."""
 
 import json
 from dataclasses import replace
@@ -26,7 +26,7 @@ SECONDS, BOUT = 480.0, 40.0
 
 
 def animal(make_recording, seed, n_units, base):
-    """Units of any rates that fire twice as much in wakefulness as in sleep."""
+    """Return units of given rates that fire twice as much awake as asleep."""
     rng = np.random.default_rng(seed)
     edges = np.arange(0, SECONDS, BOUT)
     times = np.arange(0, SECONDS, 0.1)
@@ -45,7 +45,7 @@ def animal(make_recording, seed, n_units, base):
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory, make_recording, empty_runs):
-    """Results of one animal with 10 units; another with 6 units of other rates, in a store of its own."""
+    """Return results of an animal with 10 units, and a store of another with 6 units of other rates."""
     folder = tmp_path_factory.mktemp("any_population")
     for name, seed, n_units, base in (("known", 1, 10, 12.0), ("other", 2, 6, 4.0)):
         store = Store(folder / name, create=True)
@@ -69,7 +69,7 @@ def true_states(times):
 
 
 @pytest.mark.parametrize("keep", ["rate", "probe"])
-def test_a_head_of_one_population_labels_another(place, keep):
+def test_head_labels_another_population(place, keep):
     folder, results = place
     head = load_head(folder / keep / "any_population" / "sleep_state")
     assert head.kept.mode == keep
@@ -85,7 +85,7 @@ def test_a_head_of_one_population_labels_another(place, keep):
     assert head.kept.scores[keep]["metrics"][result.metric] == result.reference("any_population")
 
 
-def test_the_head_of_one_population_names_the_head_of_any(place):
+def test_head_of_one_population_refers_to_the_general_head(place):
     folder, _ = place
     (recording,) = Catalog.open(Store(folder / "other"))
     head = load_head(folder / "rate" / "sleep_state")
@@ -100,7 +100,7 @@ def test_predict_writes_samples_over_time(place, tmp_path):
     assert "samples of 1 recording" in str(done)
 
 
-def test_averages_depend_on_neither_order_nor_scale_of_units():
+def test_averages_ignore_order_and_scale_of_units():
     x_TN = np.random.default_rng(0).poisson(np.linspace(1, 9, 40)[:, None], size=(40, 7)).astype(np.float32)
     averages = averaged_activity(x_TN, counts=True)
     assert averages.shape == (40, 3)
@@ -111,7 +111,7 @@ def test_averages_depend_on_neither_order_nor_scale_of_units():
     assert not standardised(np.full((5, 2), 3.0)).any()
 
 
-def test_the_head_is_logged_with_the_run_of_its_task(place):
+def test_head_is_logged_with_the_run_of_its_task(place):
     note = json.loads((place[0] / "rate" / "sleep_state" / "mlflow.json").read_text())
     client = MlflowClient(note["tracking_uri"])
     (head,) = client.list_artifacts(note["run_id"], "heads/any_population")

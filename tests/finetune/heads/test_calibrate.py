@@ -1,4 +1,4 @@
-"""Another population: the readout is fitted anew to some minutes of it, and the model gets rows for it."""
+"""Another population: the readout is fitted again to some of its minutes, and the model gets rows for it."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ OTHER = 9
 
 
 def nine_units(recording, folder, until=np.inf):
-    """A store of nine units of another animal that makes the same movements, which are silent after some time."""
+    """Return a store of nine units of another animal with the same movements; the units fall silent after some time."""
     trains = [recording.spikes.train(k) for k in range(1, OTHER + 1)]
     store = Store(folder / "store", create=True)
     parts = {name: getattr(recording, name) for name in ("session", "domain", "intervals", "behavior")}
@@ -50,7 +50,7 @@ def r2(decoded, recording, after):
 
 
 @pytest.mark.parametrize("mode", ["rate", "both"])
-def test_a_calibrated_head_decodes_the_rest_of_the_recording(mode, fitted, problems, population_model, other, tmp_path):
+def test_calibrated_head_decodes_the_rest_of_the_recording(mode, fitted, problems, population_model, other, tmp_path):
     head, _ = fitted(problems["velocity"], population_model, mode, tmp_path / "velocity")
     catalog, recording = other
     models = {} if mode == "rate" else {"model": population_model}
@@ -67,13 +67,13 @@ def test_a_calibrated_head_decodes_the_rest_of_the_recording(mode, fitted, probl
     assert len(decoded) > loaded.kept.samples  # of 96 seconds
 
 
-def test_too_little_is_refused(fitted, problems, population_model, other, tmp_path):
+def test_too_little_voltage_is_rejected(fitted, problems, population_model, other, tmp_path):
     head, _ = fitted(problems["velocity"], population_model, "rate", tmp_path / "velocity")
     with pytest.raises(HeadError, match=r"0.05 minutes of n.nwb are too little"):
         calibrate_head(head, {}, *other, minutes=0.05)
 
 
-def test_new_rows_leave_all_other_weights_as_they_are(population_model, other):
+def test_new_rows_leave_all_other_weights_unchanged(population_model, other):
     before = {name: value.clone() for name, value in population_model.state_dict().items()}
     changed = with_new_rows(population_model, other[1], token_seconds=0.1, tokens=15, updates=5)
     after = changed.state_dict()
@@ -90,7 +90,7 @@ def test_new_rows_learn_the_units_activity(population_model, other):
     assert moved > 0.01
 
 
-def test_a_model_that_makes_rows_needs_no_fitting_and_keeps_what_makes_them(other):
+def test_model_that_computes_unit_rows_needs_no_fitting_of_rows(other):
     torch.manual_seed(0)
     shape = {"dim": 16, "heads": 2, "individual_layers": 1, "interaction_layers": 0, "patch_length": 5}
     model = EIT(EITConfig(**shape, population_layers=1, made_rows=True))
@@ -102,7 +102,7 @@ def test_a_model_that_makes_rows_needs_no_fitting_and_keeps_what_makes_them(othe
     assert all(torch.equal(fitted.state_dict()[name], before[name]) for name in before if not name.endswith("table_0"))
 
 
-def test_new_rows_do_not_depend_on_time_that_is_held_out(population_model, problems, other, tmp_path):
+def test_new_rows_do_not_depend_on_held_out_time(population_model, problems, other, tmp_path):
     observed = other[1].observed
     start, end = float(observed.start.min()), float(observed.end.max())
     middle = (start + end) / 2

@@ -1,4 +1,4 @@
-"""A head that is written, read and applied says the same; one that is damaged or hostile is refused."""
+"""A head predicts the same after writing and reading; damaged or hostile heads are rejected."""
 
 import hashlib
 import json
@@ -46,7 +46,7 @@ def heads(folder, problems, population_model, fitted):
     return {case: fitted(problems[case[0]], population_model, case[1], folder / "-".join(case))[0] for case in CASES}
 
 
-def test_heads_say_the_same_in_a_new_process(heads, folder, problems, population_model, tmp_path):
+def test_heads_predict_the_same_in_a_new_process(heads, folder, problems, population_model, tmp_path):
     recording = problems["velocity"].recording
     places = [str(folder / "-".join(case)) for case in CASES]
     subprocess.run([sys.executable, "-c", APPLY, recording.store.root, tmp_path, *places], check=True, timeout=300)
@@ -55,23 +55,23 @@ def test_heads_say_the_same_in_a_new_process(heads, folder, problems, population
         head, loaded = heads[case], load_head(places[k])
         here = decode(loaded, recording, head_models(loaded)).out_SK
         np.testing.assert_array_equal(np.load(tmp_path / f"{k}.npy"), here)
-        if "adapted" not in head.sources:  # the changed model stands in its folder alone
+        if "adapted" not in head.sources:  # only the changed model has its own folder
             np.testing.assert_array_equal(decode(head, recording, {"model": population_model}).out_SK, here)
 
 
-def test_its_numbers_are_those_of_the_readout_that_was_fitted(problems, heads, population_model, settings):
+def test_head_predicts_as_the_fitted_readout(problems, heads, population_model, settings):
     problem = problems["velocity"]
     everyone = np.arange(len(problem.labels.y_S))
     inner = problem.inner(everyone, settings.seed)
     best = best_readout(problem, problem.rate_features(), Fold(everyone, everyone), inner)
     expected = predict_test(problem, best.readout, Fold(everyone, everyone), best.choice)
     got = decode(heads["velocity", "rate"], problem.recording)
-    assert len(got) == len(everyone)  # all of a trial has a velocity
+    assert len(got) == len(everyone)  # every bin of a trial has a velocity
     np.testing.assert_allclose(got.out_SK, expected, atol=1e-3)
     np.testing.assert_allclose(got.times[:3], [0.05, 0.15, 0.25])
 
 
-def test_a_head_says_where_it_comes_from(heads, folder, problems):
+def test_head_records_its_origin(heads, folder, problems):
     facts = json.loads((folder / "velocity-both" / "head.json").read_text())
     recording = problems["velocity"].recording
     assert facts["population"]["unit_ids"] == list(range(12))
@@ -83,7 +83,7 @@ def test_a_head_says_where_it_comes_from(heads, folder, problems):
     assert facts["bin_width"] == pytest.approx(0.02)
 
 
-def test_probabilities_are_fitted_to_samples_that_the_readout_had_not_seen(heads):
+def test_probabilities_are_fitted_to_samples_unseen_by_the_readout(heads):
     head = heads["direction", "probe"]
     p_SK = head.probabilities(np.array([[2.0, 1.0, 0.0, 0.0]]))
     assert p_SK.sum() == pytest.approx(1)
@@ -91,7 +91,7 @@ def test_probabilities_are_fitted_to_samples_that_the_readout_had_not_seen(heads
     assert head.temperature != 1.0
 
 
-def test_the_beginning_of_a_name_is_enough(heads, folder):
+def test_prefix_of_a_name_is_enough(heads, folder):
     assert find_head(folder / "velocity-both").name == "velocity-both"
     with pytest.raises(HeadError, match=r"expected one folder with head.json; name one of velocity-both, vel"):
         find_head(folder / "velocity")
@@ -103,7 +103,7 @@ def test_the_beginning_of_a_name_is_enough(heads, folder):
 
 
 def changed(folder, target, **facts):
-    """A copy of a head with other facts."""
+    """Return a copy of a head with changed metadata."""
     for path in folder.iterdir():
         if path.is_file():
             (target / path.name).write_bytes(path.read_bytes())
@@ -137,12 +137,12 @@ def with_tensors(folder, target, change):
         ({"tensors": "0" * 64}, "has other bytes than head.json names"),
     ],
 )
-def test_damaged_facts_are_refused(facts, what, heads, folder, tmp_path):
+def test_damaged_metadata_is_rejected(facts, what, heads, folder, tmp_path):
     with pytest.raises(HeadError, match=what):
         load_head(changed(folder / "velocity-probe", tmp_path, **facts))
 
 
-def test_damaged_weights_are_refused(heads, folder, tmp_path):
+def test_damaged_weights_are_rejected(heads, folder, tmp_path):
     def nan(tensors):
         tensors["0.weight"][0, 0, 0] = np.nan
 
@@ -173,7 +173,7 @@ def test_pickles_are_never_read(heads, folder, tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
-def test_another_checkpoint_is_refused(heads, folder, tmp_path):
+def test_another_checkpoint_is_rejected(heads, folder, tmp_path):
     head = load_head(folder / "velocity-probe")
     EIT(EITConfig(dim=16, heads=2)).save_pretrained(tmp_path / "other")
     with pytest.raises(HeadError, match=r"the head was fitted to .* --checkpoint"):
@@ -183,7 +183,7 @@ def test_another_checkpoint_is_refused(heads, folder, tmp_path):
     assert set(head_models(head)) == {"model"}
 
 
-def test_other_populations_are_refused(heads, folder, problems, make_recording, tmp_path):
+def test_other_populations_are_rejected(heads, folder, problems, make_recording, tmp_path):
     store = Store(tmp_path / "store", create=True)
     trials = problems["velocity"].recording.intervals["trials"]
     write_recording(store, make_recording(1, n_units=12, seconds=96.0, intervals={"trials": trials}))
@@ -195,6 +195,6 @@ def test_other_populations_are_refused(heads, folder, problems, make_recording, 
         decode(head, found[12])
     with pytest.raises(HeadError, match=r"lacks 7 of the 12 units .* \(5, 6, 7, 8, 9, ...\)"):
         decode(head, found[5])
-    assert len(decode(head, found[14])) == 960  # the same units, and two more; without trials all of its time
+    assert len(decode(head, found[14])) == 960  # the same units and two more; without trials, all observed time
     with pytest.raises(HeadError, match=r"has no trials, and head direction-.* reads whole trials"):
         decode(load_head(folder / "direction-probe"), found[14], head_models(load_head(folder / "direction-probe")))

@@ -1,4 +1,4 @@
-"""A head as an MLflow model: whole in its folder, without a pickle, and it says what the head says."""
+"""A head as an MLflow model: complete in its folder, without a pickle, with the head's predictions."""
 
 import mlflow
 import numpy as np
@@ -21,7 +21,7 @@ def saved(problems, population_model, fitted, checkpoint, tmp_path_factory):
     return folder
 
 
-def test_the_model_decodes_spikes_as_the_head_decodes_their_recording(saved, population_model, another_day):
+def test_model_decodes_spikes_as_the_head_decodes_their_recording(saved, population_model, another_day):
     spikes, recording = another_day[1].load().spikes, another_day[1]
     table = pd.DataFrame(
         {"unit": np.repeat(np.arange(12), spikes.counts), "time": np.concatenate([spikes.train(k) for k in range(12)])}
@@ -35,7 +35,7 @@ def test_the_model_decodes_spikes_as_the_head_decodes_their_recording(saved, pop
     assert len(predicted) == 400
 
 
-def test_its_folder_is_whole_and_holds_no_pickle(saved):
+def test_mlflow_head_folder_is_complete_and_has_no_pickle(saved):
     names = {path.name for path in (saved / "model").rglob("*") if path.is_file()}
     assert {"head.json", "head.safetensors", "config.json", "model.safetensors", "MLmodel"} <= names
     assert not [name for name in names if name.endswith((".pkl", ".pickle", ".pt", ".pth", ".bin"))]
@@ -46,7 +46,7 @@ def test_its_folder_is_whole_and_holds_no_pickle(saved):
     assert "saved_input_example_info" in about
 
 
-def test_a_table_that_does_not_fit_is_refused(saved):
+def test_mismatched_table_is_rejected(saved):
     model = _load_pyfunc(str(next((saved / "model").rglob("head.json")).parent))
     with pytest.raises(HeadError, match="expected 'unit' among them"):
         model.predict(pd.DataFrame({"time": [0.5]}))

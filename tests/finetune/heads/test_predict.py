@@ -1,4 +1,4 @@
-"""`foundation predict`: a head applied to files and stores, and what it writes."""
+"""`foundation predict`: a head applied to files and stores, and its output."""
 
 import json
 import re
@@ -36,7 +36,7 @@ def own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
-def test_a_file_is_decoded_into_a_copy_of_it(out, another_day, tmp_path, capsys):
+def test_file_is_decoded_into_a_copy(out, another_day, tmp_path, capsys):
     source, target = another_day[0] / "day2.nwb", tmp_path / "decoded.nwb"
     before = source.read_bytes()
     assert main(["predict", "--head", f"{out}/velocity", "--input", str(source), "--output", str(target)]) == 0
@@ -52,7 +52,7 @@ def test_a_file_is_decoded_into_a_copy_of_it(out, another_day, tmp_path, capsys)
         np.testing.assert_allclose(velocity.timestamps[:], expected.times, atol=1e-9)
         np.testing.assert_allclose(spread.data[:], np.tile(head.spread_K, (860, 1)))
         assert head.kept.key[:12] in velocity.comments
-        assert len(nwb.units) == 12  # and all else of the file
+        assert len(nwb.units) == 12  # and everything else in the file
     assert source.read_bytes() == before
     with pytest.raises(SourceError, match="has decoded/velocity already"):
         predict(PredictSettings(f"{out}/velocity", str(target), str(tmp_path / "twice.nwb")))
@@ -60,7 +60,7 @@ def test_a_file_is_decoded_into_a_copy_of_it(out, another_day, tmp_path, capsys)
     assert not list(tmp_path.glob("*.part"))
 
 
-def test_a_table_and_a_store_get_the_same(out, another_day, tmp_path):
+def test_table_and_store_give_the_same_results(out, another_day, tmp_path):
     store, head = another_day[0] / "store", load_head(out / "velocity")
     predict(PredictSettings(f"{out}/velocity", str(store), str(tmp_path / "d.parquet")))
     table = pq.read_table(tmp_path / "d.parquet")
@@ -98,7 +98,7 @@ def test_features_of_the_checkpoint_are_computed_once(
         predict(replace(settings, cache_size=0))
 
 
-def test_trials_become_a_table_of_their_directions(out, problems, tmp_path):
+def test_trials_become_a_table_of_directions(out, problems, tmp_path):
     store = problems["velocity"].recording.store.root
     target = tmp_path / "d.nwb"
     predict(PredictSettings(f"{out}/direction", str(store), str(target)))
@@ -106,7 +106,7 @@ def test_trials_become_a_table_of_their_directions(out, problems, tmp_path):
         table = io.read().processing["decoded"]["direction"].to_dataframe()
     y_S, classes = problems["direction"].labels.y_S, problems["direction"].labels.classes
     assert len(table) == len(y_S)
-    assert (table["direction"] == np.array(classes)[y_S]).mean() > 0.9  # it was fitted to them
+    assert (table["direction"] == np.array(classes)[y_S]).mean() > 0.9  # the head was fitted to these labels
     np.testing.assert_allclose(table[[f"p({c})" for c in classes]].sum(axis=1), 1.0, atol=1e-6)
     np.testing.assert_allclose(table["stop_time"] - table["start_time"], 0.8)
 
@@ -122,12 +122,12 @@ def test_trials_become_a_table_of_their_directions(out, problems, tmp_path):
         ({"calibrate": 0.0}, "calibrate is 0.0: expected more than 0 minutes"),
     ],
 )
-def test_impossible_settings_are_refused(change, what):
+def test_invalid_settings_are_rejected(change, what):
     with pytest.raises(ConfigError, match=what):
         PredictSettings(**({"head": "h", "input": "i"} | change))
 
 
-def test_undecodable_input_is_named_and_nothing_is_written(out, another_day, small_store, tmp_path):
+def test_undecodable_input_is_named_and_writes_nothing(out, another_day, small_store, tmp_path):
     target = tmp_path / "d.parquet"
     with pytest.raises(HeadError, match=r"of 'mouse0', .* --calibrate .* \(and 3 more\)"):
         predict(PredictSettings(f"{out}/velocity", str(small_store), str(target)))
@@ -145,7 +145,7 @@ def test_undecodable_input_is_named_and_nothing_is_written(out, another_day, sma
     assert not target.exists()
 
 
-def test_units_become_a_table_of_their_classes_or_values(another_day, tmp_path, head_of_units):
+def test_units_become_a_table_of_classes_or_values(another_day, tmp_path, head_of_units):
     for kind, columns in (
         ("classes", ["unit", "cell_type", "p(a)", "p(b)"]),
         ("values", ["unit", "x", "x uncertainty"]),
@@ -162,7 +162,7 @@ def test_units_become_a_table_of_their_classes_or_values(another_day, tmp_path, 
 
 @pytest.fixture
 def head_of_units():
-    """Makes heads that read the rate of a unit."""
+    """Return a function that makes heads reading a unit's rate."""
 
     def make(kind):
         weight_LFK = np.zeros((1, 13, 2 if kind == "classes" else 1), np.float32)
@@ -180,7 +180,7 @@ def head_of_units():
     return make
 
 
-def test_the_python_of_the_documentation_runs(out, another_day, tmp_path, monkeypatch):
+def test_python_examples_of_the_documentation_run(out, another_day, tmp_path, monkeypatch):
     (tmp_path / "out").symlink_to(out)
     (tmp_path / "tomorrow").symlink_to(another_day[0] / "store")
     monkeypatch.chdir(tmp_path)

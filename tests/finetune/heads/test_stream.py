@@ -1,4 +1,4 @@
-"""Bins that come one by one are decoded as a whole recording is, and nothing waits for the future."""
+"""Bins decoded one by one give the same values as the whole recording, without waiting for later bins."""
 
 import io
 import json
@@ -29,7 +29,7 @@ def causal(causal_problems, causal_model, fitted, tmp_path_factory):
 
 
 @pytest.mark.parametrize("mode", ["rate", "probe", "both"])
-def test_a_stream_gives_the_values_of_the_whole_recording(mode, causal, causal_model, another_day):
+def test_stream_gives_the_values_of_the_whole_recording(mode, causal, causal_model, another_day):
     head, recording = load_head(causal / mode), another_day[1]
     assert head.windows.tokens < 40 / TOKEN  # the model's context slides along
     offline = decode(head, recording, {"model": causal_model})
@@ -52,7 +52,7 @@ def test_decoded_values_do_not_depend_on_later_bins(causal, causal_model):
     assert np.abs(a[20:] - b[20:]).max() > 1e-3
 
 
-def test_a_causal_reading_has_lags_of_the_past_alone(causal):
+def test_causal_head_reads_only_past_lags(causal):
     for mode in ("rate", "both"):
         for block in load_head(causal / mode).blocks:
             assert max(block.lags) == 0
@@ -80,14 +80,14 @@ def test_lines_are_answered_one_by_one(causal, causal_model):
         ("nonsense", "line 2 of the input cannot be decoded"),
     ],
 )
-def test_a_line_that_cannot_be_decoded_is_named(line, what, causal):
+def test_undecodable_line_is_named(line, what, causal):
     out = io.StringIO()
     with pytest.raises(HeadError, match=what):
         run_lines(load_head(causal / "rate"), {}, ["[1,0,0,0,2,0,0,0,0,0,0,0]", line], out)
     assert len(out.getvalue().splitlines()) == 1
 
 
-def test_heads_that_read_the_future_are_refused(fitted, problems, population_model, causal_problems, tmp_path):
+def test_non_causal_heads_are_rejected(fitted, problems, population_model, causal_problems, tmp_path):
     fitted(problems["velocity"], population_model, "rate", tmp_path / "all-lags")
     with pytest.raises(HeadError, match=r"reads the future of a bin: .* --windows.causal true"):
         HeadStream(load_head(tmp_path / "all-lags"))
@@ -95,7 +95,7 @@ def test_heads_that_read_the_future_are_refused(fitted, problems, population_mod
         causal_problems["velocity"].features(population_model)
 
 
-def test_a_causal_model_must_know_the_population(causal, causal_model):
+def test_causal_model_must_know_the_population(causal, causal_model):
     head = load_head(causal / "probe")
     stranger = replace(head, population=replace(head.population, recording="another"))
     with pytest.raises(HeadError, match="has no rows for recording another"):

@@ -1,4 +1,4 @@
-"""`foundation pack`: from the output of pretraining and finetuning to a folder that ships, with a card that is true."""
+"""`foundation pack`: from the output of pretraining and finetuning to a folder that can ship, with a correct card."""
 
 import json
 import shutil
@@ -24,7 +24,7 @@ from foundation.training import ModelSettings, PretrainSettings, pretrain
 
 @pytest.fixture(scope="module")
 def made(small_store, tmp_path_factory, empty_runs):
-    """The output of a short run, and of finetuning with it; tests only read them."""
+    """Return the output of a short run and of its finetuning; tests only read them."""
     root = tmp_path_factory.mktemp("made")
     shutil.copy(empty_runs, root / "mlflow.db")
     pretrain(
@@ -66,7 +66,7 @@ def settings(made, tmp_path):
     )
 
 
-def test_the_folder_is_a_checkpoint_with_licence_card_and_record(settings, made):
+def test_folder_is_a_checkpoint_with_licence_card_and_record(settings, made):
     packed = pack(settings)
     assert sorted(path.name for path in packed.folder.iterdir()) == [
         "LICENSE",
@@ -80,7 +80,7 @@ def test_the_folder_is_a_checkpoint_with_licence_card_and_record(settings, made)
     assert (packed.folder / "LICENSE").read_text().startswith("SPDX-License-Identifier: Apache-2.0\n")
 
 
-def test_the_card_gives_data_provenance_and_scores(settings, made):
+def test_card_gives_data_provenance_and_scores(settings, made):
     root, result = made
     card = (pack(settings).folder / "README.md").read_text()
     seen = json.loads((root / "run" / "model" / "pretraining.json").read_text())["recordings"]
@@ -102,7 +102,7 @@ def test_the_card_gives_data_provenance_and_scores(settings, made):
     assert header["foundation"]["data"].startswith("4 recordings of 4 subjects (Mus musculus), 48 units")
 
 
-def test_it_ships_and_travels(settings, monkeypatch, tmp_path):
+def test_packed_checkpoint_is_listed_and_pushed_unchanged(settings, monkeypatch, tmp_path):
     folder = pack(settings).folder
     monkeypatch.setenv("FOUNDATION_CHECKPOINTS", str(folder.parent))
     mini = next(m for m in list_models(ModelsSettings()).models if m.name == "mini")
@@ -114,7 +114,7 @@ def test_it_ships_and_travels(settings, monkeypatch, tmp_path):
     }
 
 
-def test_a_checkpoint_is_replaced_and_nothing_else_is(settings, tmp_path):
+def test_packing_replaces_a_checkpoint_but_no_other_folder(settings, tmp_path):
     (tmp_path / "mini").mkdir()
     (tmp_path / "mini" / "notes.txt").write_text("mine")
     with pytest.raises(CheckpointError, match="has other content: expected a new folder"):
@@ -127,7 +127,7 @@ def test_a_checkpoint_is_replaced_and_nothing_else_is(settings, tmp_path):
     assert (tmp_path / "mini" / "README.md").read_text() == before
 
 
-def test_an_unpackable_checkpoint_is_refused_with_the_reason(settings, made, tmp_path, capsys):
+def test_unpackable_checkpoint_is_rejected_with_the_reason(settings, made, tmp_path, capsys):
     from dataclasses import replace
 
     with pytest.raises(CheckpointError, match=r"bytes of config and weights: expected at most 1000 \(max_bytes\)"):
@@ -148,7 +148,7 @@ def test_an_unpackable_checkpoint_is_refused_with_the_reason(settings, made, tmp
         SourceRule("(", "x", "MIT")
 
 
-def test_the_command_takes_its_config(settings, tmp_path, capsys):
+def test_command_accepts_its_config(settings, tmp_path, capsys):
     config = tmp_path / "pack.yaml"
     config.write_text(yaml.safe_dump({"sources": [{"subjects": "mouse.*", "source": "here", "licence": "MIT"}]}))
     words = ["--checkpoint", settings.checkpoint, "--output", str(tmp_path / "out"), "--name", "my model"]

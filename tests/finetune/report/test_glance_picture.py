@@ -1,4 +1,4 @@
-"""The first picture of a report: what it chooses, and what it leaves out."""
+"""The first picture of a report: the results that it shows and those that it leaves out."""
 
 from dataclasses import replace
 
@@ -25,13 +25,13 @@ def result(task: str, target: str, value: float, kind: str = "classes") -> Resul
     )  # fmt: skip
 
 
-def test_every_label_is_shown_before_a_second_recording_of_any():
+def test_every_label_is_shown_before_any_second_recording():
     many = [result("behavior", f"velocity-{k}", 0.5, VALUES) for k in range(12)]
     found = _chosen(rows([*many, result("cell_type", "all", 0.8), result("location", "all", 0.7)]))
     assert [row.first.target for row in found] == [*(f"velocity-{k}" for k in range(TARGETS - 2)), "all", "all"]
 
 
-def test_a_panel_is_drawn_for_each_available_result(tmp_path):
+def test_panel_is_drawn_for_each_available_result(tmp_path):
     assert glance_picture([], tmp_path) is None
     made = [result("behavior", "velocity-a", 0.5, VALUES), result("cell_type", "all", 0.8)]
     alone = glance_picture(rows(made), tmp_path)
@@ -53,7 +53,7 @@ def test_a_panel_is_drawn_for_each_available_result(tmp_path):
     assert glance_picture(rows(other), tmp_path).alt == alone.alt
 
 
-def test_a_picture_is_a_png_of_one_run():
+def test_picture_is_a_png_of_one_run():
     with pytest.raises(ConfigError, match=r"picture is 'a.jpg': expected the name of a \.png file"):
         ReportSettings("s", "c", "r", picture="a.jpg")
     with pytest.raises(ConfigError, match="--results of one run"):

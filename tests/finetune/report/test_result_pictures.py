@@ -1,4 +1,4 @@
-"""Pictures of whatever names and numbers there are."""
+"""Pictures of results with unusual names and numbers."""
 
 from dataclasses import replace
 
@@ -26,7 +26,7 @@ def predictions(y_S, n_classes):
     return Predictions(y_S, y_S, np.zeros((len(y_S), 1)), none, none, n_classes)
 
 
-def test_a_name_that_looks_like_a_formula_is_drawn_as_it_is():
+def test_name_like_a_formula_is_drawn_literally():
     assert confusion(predictions(np.array([0, 1, 1]), 2), [FORMULA, "b"], FORMULA).startswith(PNG)
     values = np.random.default_rng(0).normal(size=(9, 1))
     assert predicted_against_true(predictions(values, 0), [FORMULA], FORMULA).startswith(PNG)
@@ -41,7 +41,7 @@ def test_accuracy_over_coverage_is_drawn_with_and_without_intervals():
 
 
 @pytest.mark.filterwarnings("error")
-def test_units_that_all_lie_at_one_place_are_drawn():
+def test_units_at_one_position_are_drawn():
     picture, share = unit_map(np.ones((4, 3)), np.array(["a", "b"] * 2), "Cell type")
     assert picture.startswith(PNG)
     assert share == 0.0

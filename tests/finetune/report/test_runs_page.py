@@ -1,4 +1,4 @@
-"""Finetuning runs side by side on one page: what is compared, what is not, and the page in a browser."""
+"""The page that compares finetuning runs: comparable results, other results, and the page in a browser."""
 
 import json
 from dataclasses import replace
@@ -24,7 +24,7 @@ KINDS = ("PV", "SST")
 
 
 def predicted(y_S, right: float, n_classes: int, rng) -> Predictions:
-    """Predictions of which a share is right; of values with noise of one minus that share."""
+    """Return predictions with this share correct; values get noise of one minus the share."""
     n = len(y_S)
     fold_S, cluster_S = np.arange(n) * 3 // n, np.arange(n) * 12 // n
     if n_classes:
@@ -36,7 +36,7 @@ def predicted(y_S, right: float, n_classes: int, rng) -> Predictions:
 
 
 def write_target(folder, task, target, labels, right, checkpoint, seed, curve=(), recordings=None):
-    """One target with a probe, a finetuned model, and firing rates, as a run writes it."""
+    """Write a target with a probe, a finetuned model and firing rates, as a run does."""
     rng = np.random.default_rng(seed)
     y_S, classes, value_names, samples = labels
     kind = "classes" if classes else "values"
@@ -69,7 +69,7 @@ def write_target(folder, task, target, labels, right, checkpoint, seed, curve=()
 
 
 def write_run(folder, checkpoint: str, right: float, seed: int):
-    """A run with states over time, a velocity, and cell types with embeddings."""
+    """Write a run with states over time, a velocity, and cell types with embeddings."""
     n, units = 240, 40
     rng = np.random.default_rng(1)
     time = {"time_S": 2.0 + 4.0 * np.arange(n), "seconds_S": np.full(n, 4.0)}
@@ -114,7 +114,7 @@ def page(runs, tmp_path_factory):
     return report(ReportSettings(runs=runs, output=str(out)))
 
 
-def test_the_page_holds_every_run_with_intervals_and_paired_differences(page, runs):
+def test_page_shows_every_run_with_intervals_and_paired_differences(page, runs):
     text = page.read_text()
     small, large = read_runs(runs)
     for target in small.by_target:
@@ -154,7 +154,7 @@ def test_predictions_of_other_samples_are_not_compared(runs, tmp_path):
     assert difference(other, small, ("cell_type", "all")) == "scored on other samples or folds"
 
 
-def test_invalid_runs_are_refused(runs, tmp_path, capsys):
+def test_invalid_runs_are_rejected(runs, tmp_path, capsys):
     with pytest.raises(FoundationError, match="there are no results in"):
         report(ReportSettings(runs=[str(tmp_path)], output=str(tmp_path / "page.html")))
     assert not (tmp_path / "page.html").exists()
@@ -170,15 +170,15 @@ def test_invalid_runs_are_refused(runs, tmp_path, capsys):
     assert "store is missing: expected output folders of `foundation finetune`" in capsys.readouterr().err
 
 
-def test_the_command_takes_folders_as_bare_words(runs, tmp_path, monkeypatch, capsys):
+def test_command_accepts_folders_as_bare_words(runs, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["report", *runs, "--output", "both.html"]) == 0
     assert (tmp_path / "both.html").is_file()
     assert "both.html" in capsys.readouterr().out
 
 
-def test_intervals_of_classes_are_those_of_resampled_parts():
-    """By a loop over resamples."""
+def test_class_intervals_equal_those_of_resampled_parts():
+    """Compare with a loop over resamples."""
     rng = np.random.default_rng(3)
     found = predicted(np.arange(60) % 3, 0.7, 3, rng)
     recall_C, limits_C2 = recall_intervals(found, 300, seed=5)
@@ -192,7 +192,7 @@ def test_intervals_of_classes_are_those_of_resampled_parts():
 
 
 @pytest.mark.parametrize("width", [1440, 390])
-def test_the_page_works_in_a_browser(page, browser, open_page, wrong_in_page, width):
+def test_page_works_in_a_browser(page, browser, open_page, wrong_in_page, width):
     assert open_page(page, width=width) == []
     columns = browser.execute_script(
         "const plot = Bokeh.documents[0].roots().find(r => r.renderers && r.below.length > 1);"

@@ -26,7 +26,7 @@ POINT = CurvePoint(
 )
 
 
-def test_a_curve_over_labels_is_shown_below_and_ends_with_all_of_them():
+def test_label_curve_is_shown_and_ends_with_all_labels():
     result = replace(RESULT, curve=[POINT], gain_scratch=Gain(0.15, -0.01, 0.3))
     lines = table(Evaluation([result])).splitlines()
     heading, few, whole = lines[lines.index("with few labelled trials:") + 1 :]
@@ -38,18 +38,18 @@ def test_a_curve_over_labels_is_shown_below_and_ends_with_all_of_them():
     assert whole.endswith("+0.20 [+0.10, +0.30]  +0.15 [-0.01, +0.30]")
 
 
-def test_without_a_curve_there_is_no_third_table():
+def test_no_third_table_without_a_curve():
     assert "labelled trials" not in table(Evaluation([RESULT]))
     assert "from scratch" in table(Evaluation([RESULT]))
 
 
-def test_a_result_with_a_curve_is_read_as_it_was_written():
+def test_result_with_a_curve_is_read_back_unchanged():
     result = replace(RESULT, curve=[POINT, replace(POINT, over_scratch=None)], gain_scratch=Gain(0.1))
     assert from_json(to_json(result)) == result
     assert from_json(to_json(RESULT)) == RESULT
 
 
-def test_the_report_draws_a_curve_over_labels_where_there_is_one(tmp_path):
+def test_report_draws_an_available_label_curve(tmp_path):
     curved = write_report([replace(RESULT, curve=[POINT])], tmp_path / "curve.html").read_text()
     plain = write_report([RESULT], tmp_path / "plain.html").read_text()
     sentence = "with 20 the finetuned model has 0.50 [0.40, 0.60], firing rates 0.30 [0.20, 0.40]"

@@ -93,7 +93,7 @@ def networks_store(make_recording, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def forget():
-    """Removes a run from a table, and marks the runs that stay: a run that is made again loses the mark."""
+    """Remove a run from a table, and mark the runs that stay: a repeated run loses the mark."""
 
     def forget(table: Path, name: str, seed: int) -> None:
         stay = [line for line in read_results(table) if (line["name"], line["seed"]) != (name, seed)]
@@ -105,7 +105,7 @@ def forget():
 
 @pytest.fixture(scope="session")
 def quick() -> Rule:
-    """A rule that ends soon."""
+    """Return a rule that ends soon."""
     return Rule(max_epochs=4, patience=2, smooth=2, learning_rate=3e-3)
 
 

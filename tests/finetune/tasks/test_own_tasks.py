@@ -1,4 +1,4 @@
-"""Tasks of a lab's own, as docs/tasks.md shows them, and shipped tasks beyond cell type, velocity and sleep."""
+"""Custom tasks as docs/tasks.md shows them, and shipped tasks beyond cell type, velocity and sleep."""
 
 import json
 import re
@@ -26,7 +26,7 @@ SECONDS, N_UNITS = 240.0, 12
 
 
 def labelled(make_recording, seed: int, rng):
-    """Units tuned to an angle, a wheel and licks; their depth and layer go with their rate."""
+    """Return units tuned to an angle, a wheel and licks; their depth and layer correlate with their rate."""
     times = np.arange(0, SECONDS, 0.05)
     angle = np.cumsum(rng.normal(0, 0.12, len(times)))
     wheel = np.sin(times / 2.3)
@@ -75,7 +75,7 @@ def place(tmp_path_factory, make_recording):
 
 
 def files_of_the_page() -> dict[str, str]:
-    """The files that the page shows, by the name in their first line."""
+    """Return the files that the page shows, by the name in their first line."""
     blocks = re.findall(r"```(?:yaml|python)\n(# (\S+?)[:\n].*?)```", DOCS.read_text(), re.DOTALL)
     return {name: text for text, name in blocks}
 
@@ -95,7 +95,7 @@ def rate(result):
     return result.references["rate"].metrics[result.metric]
 
 
-def test_the_page_shows_files_that_the_commands_name():
+def test_page_shows_the_files_of_its_commands():
     assert set(files_of_the_page()) == {"layer.yaml", "choice.yaml", "wheel.yaml", "my_tasks.py"}
 
 
@@ -116,7 +116,7 @@ def test_tasks_in_yaml_are_decoded(place):
     wheel = found["wheel", "mouse0-session0"]
     assert (wheel.metric, wheel.value_names) == ("r2", ["wheel"])
     assert rate(wheel) > 0.5
-    # A result is kept, and made again when the file changes.
+    # A result is reused, and computed again when the file changes.
     before = (place / "results/layer/all/probe.json").stat().st_mtime_ns
     run(place, str(place / "layer.yaml"))
     assert (place / "results/layer/all/probe.json").stat().st_mtime_ns == before
@@ -124,7 +124,7 @@ def test_tasks_in_yaml_are_decoded(place):
     assert set(run(place, str(place / "layer.yaml"))["layer", "all"].classes) == {"CA1", "DG", "VISp"}
 
 
-def test_classes_of_python_are_decoded(place):
+def test_task_classes_in_python_are_decoded(place):
     found = run(place, f"{place}/my_tasks.py:FastUnits", f"{place}/my_tasks.py:Turning")
     assert rate(found["fast_units", "all"]) > 0.9
     turning = found["turning", "mouse1-session1"]
@@ -153,7 +153,7 @@ def test_shipped_tasks_know_angles_events_places_and_divisions(place):
     assert "parent_accuracy" in region.references["rate"].metrics
 
 
-def test_the_parent_is_scored_by_the_division_of_the_predicted_region(place):
+def test_parent_is_scored_by_the_division_of_the_predicted_region(place):
     from types import SimpleNamespace
 
     labels = SimpleNamespace(circular=False, parents=("HPF", "HPF", "Isocortex"))
@@ -164,7 +164,7 @@ def test_the_parent_is_scored_by_the_division_of_the_predicted_region(place):
     }
 
 
-def test_degrees_are_those_of_the_circle():
+def test_degrees_are_measured_on_the_circle():
     from types import SimpleNamespace
 
     true, predicted = np.radians([350.0, 10.0, 90.0]), np.radians([10.0, 350.0, 180.0])
@@ -174,8 +174,8 @@ def test_degrees_are_those_of_the_circle():
     assert label_metrics(labels, predictions)["degrees"] == pytest.approx((20 + 20 + 90) / 3)
 
 
-def test_smoothing_finds_the_likeliest_state_of_all_courses():
-    """By going through every course of six time bins, with gaps between some of them."""
+def test_smoothing_equals_brute_force_over_all_state_sequences():
+    """Compare with every state sequence of six time bins, with gaps between some of them."""
     rng = np.random.default_rng(0)
     moves, says = (rng.dirichlet(np.ones(3), size=3) for _ in range(2))
     predicted, gap = rng.integers(0, 3, 6), np.array([1, 1, 4, 1, 2])
@@ -190,7 +190,7 @@ def test_smoothing_finds_the_likeliest_state_of_all_courses():
         assert smooth(predicted, gap, moves, says, share).tolist() == (posterior / share).argmax(axis=1).tolist()
 
 
-def test_states_are_scored_beside_their_smoothed_selves(place):
+def test_states_are_scored_with_and_without_smoothing(place):
     (place / "licking.yaml").write_text("task: licking\nlabel: periods.response\nkind: classes\nper: time\n")
     result = run(place, str(place / "licking.yaml"))["licking", "mouse2-session2"]
     smoothed = result.references["rate_smoothed"]
@@ -215,14 +215,14 @@ def test_states_are_scored_beside_their_smoothed_selves(place):
         ("task: [\n", "is no YAML"),
     ],
 )
-def test_a_file_that_says_something_impossible_is_refused_with_its_name(tmp_path, text, what):
+def test_invalid_task_file_is_rejected_with_its_name(tmp_path, text, what):
     (tmp_path / "own.yaml").write_text(text)
     with pytest.raises(ConfigError, match=what) as error:
         read_task(str(tmp_path / "own.yaml"))
     assert "own.yaml" in str(error.value)
 
 
-def test_an_invalid_task_is_refused(tmp_path, place):
+def test_invalid_task_is_rejected(tmp_path, place):
     (tmp_path / "bad.py").write_text("class Other:\n    pass\n\nraise_ = 1\n")
     (tmp_path / "fails.py").write_text("1 / 0\n")
     for name, what in (
@@ -243,6 +243,6 @@ def test_an_invalid_task_is_refused(tmp_path, place):
         run(place, str(tmp_path / "none.yaml"))
 
 
-def test_shipped_names_are_those_that_settings_allow():
+def test_shipped_names_are_allowed_by_settings():
     assert set(load_tasks(None)) == set(TASKS)
     assert TaskSettings("a", "units.b", "classes").metric == "balanced_accuracy"

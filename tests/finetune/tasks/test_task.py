@@ -17,11 +17,11 @@ def recording(subject, session, identity="f00dcafe"):
         ("mouse 1", "a", "mouse-1-a"),
         ("mouse1", "", "mouse1"),
         ("../lab/m1", "2024-01-01T10:00", "lab-m1-2024-01-01T10-00"),
-        ("小鼠", "", "f00dcafe"),  # nothing is left of the name: the id
+        ("小鼠", "", "f00dcafe"),  # no character of the name is allowed: the id is used
         ("m" * 80, "s", "m" * 60),
     ],
 )
-def test_a_recording_has_a_name_that_a_folder_can_have(subject, session, name):
+def test_recording_names_are_valid_folder_names(subject, session, name):
     assert recording_name(recording(subject, session)) == name
 
 

@@ -1,4 +1,4 @@
-"""Voltage with known spikes, and how many of them were found."""
+"""Voltage with known spikes, and measures of how many were found."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def make_voltage(
 
 
 def recall(found: np.ndarray, true: np.ndarray, within: float) -> float:
-    """Share of true times with a found one nearby."""
+    """Return the share of true times with a detected spike nearby."""
     if not len(found):
         return 0.0
     found = np.sort(found)

@@ -1,4 +1,4 @@
-"""Voltage that cannot be sorted, or not all of it: a clear result or a clear error."""
+"""Voltage that cannot be sorted, or only in part: a clear result or a clear error."""
 
 from dataclasses import replace
 
@@ -36,7 +36,7 @@ def test_noise_alone_gives_no_units():
     ],
     ids=["constant", "saturated", "nan"],
 )
-def test_a_channel_that_cannot_be_used_is_left_out_and_named(tetrode, spoil, words):
+def test_unusable_channel_is_left_out_and_named(tetrode, spoil, words):
     made = replace(tetrode, x_TC=spoil(tetrode.x_TC).astype(np.float32))
     sorting = sort_voltage(made.voltage, PCA)
     assert any(words in note for note in sorting.notes), sorting.notes
@@ -45,13 +45,13 @@ def test_a_channel_that_cannot_be_used_is_left_out_and_named(tetrode, spoil, wor
 
 
 @pytest.mark.parametrize("value", [3.0, np.nan])
-def test_voltage_without_any_signal_is_refused(value):
+def test_voltage_without_signal_is_rejected(value):
     flat = np.full((50_000, 2), value, dtype=np.float32)
     with pytest.raises(SourceError, match="no channel can be sorted: 2 channels"):
         sort_voltage(ArrayVoltage(flat, 20_000.0), PCA)
 
 
-def test_missing_samples_make_no_spikes(single):
+def test_missing_samples_give_no_spikes(single):
     x_TC = single.x_TC.copy()
     x_TC[100_000:120_000] = np.nan
     x_TC[200_000:200_003] = np.nan
@@ -62,24 +62,24 @@ def test_missing_samples_make_no_spikes(single):
 
 
 @pytest.mark.parametrize("rate", [0.0, -1.0, 30.0, float("nan"), 1e9])
-def test_an_impossible_sampling_rate_is_refused(rate):
+def test_invalid_sampling_rate_is_rejected(rate):
     with pytest.raises(SourceError, match="sampling rate is"):
         ArrayVoltage(np.zeros((10, 1)), rate)
 
 
-def test_a_rate_too_low_for_the_band_is_refused():
+def test_sampling_rate_too_low_for_the_band_is_rejected():
     with pytest.raises(SourceError, match=r"sampling rate is 1000 Hz: expected more than 1111.11 Hz"):
         sort_voltage(ArrayVoltage(np.ones((5000, 1)), 1000.0), replace(PCA, filter=FilterSettings(low=500.0)))
 
 
-def test_one_unit_is_one():
+def test_single_unit_stays_one_unit():
     made = make_voltage(5, sizes=[[120.0]])
     sorting = sort_voltage(made.voltage, PCA)
     assert sorting.n_units == 1
     assert pair_up(sorting, made)[0][1] > 0.98
 
 
-def test_integers_with_gain_and_offset_are_the_same_voltage(single):
+def test_integers_with_gain_and_offset_give_the_same_voltage(single):
     plain, scaled = sort_voltage(single.voltage, PCA), sort_voltage(single.as_int16(0.195, -300.0), PCA)
     assert plain.n_units == scaled.n_units == 3
     assert abs(len(plain) - len(scaled)) <= 3
@@ -88,7 +88,7 @@ def test_integers_with_gain_and_offset_are_the_same_voltage(single):
     )
 
 
-def test_a_gain_of_zero_is_refused():
+def test_zero_gain_is_rejected():
     with pytest.raises(SourceError, match="gain is 0"):
         Scale(0.0)
 
@@ -111,6 +111,6 @@ def test_only_a_sample_of_very_many_spikes_is_clustered(monkeypatch):
     assert all(recall > 0.9 for _, recall, _ in pair_up(sorting, made))
 
 
-def test_a_band_upside_down_is_refused():
+def test_band_with_limits_in_the_wrong_order_is_rejected():
     with pytest.raises(ConfigError, match="low must be below high"):
         FilterSettings(low=6000.0, high=300.0)

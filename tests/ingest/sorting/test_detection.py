@@ -8,7 +8,7 @@ from ingest.sorting.spikes.filtering import clean_voltage
 from ingest.sorting.voltage.voltage import ArrayVoltage, Channels
 
 
-def test_a_side_lobe_within_the_radius_is_no_second_spike():
+def test_side_lobe_within_the_radius_is_not_a_second_spike():
     rng = np.random.default_rng(0)
     x_TC = rng.normal(0, 10, (24_000, 32)).astype(np.float32)
     positions_C2 = np.stack([np.arange(32) % 2 * 25.0, np.arange(32) // 2 * 20.0], axis=1)

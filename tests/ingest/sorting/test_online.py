@@ -1,4 +1,4 @@
-"""Sorting while a recording runs: known spikes, any blocks, and nothing from the future."""
+"""Online sorting: known spikes, any block length, no use of later voltage."""
 
 from dataclasses import replace
 
@@ -20,7 +20,7 @@ SIZES = [[150, 90, 30, 20], [40, 120, 70, 20], [30, 30, 110, 140]]
 
 @pytest.fixture(scope="module")
 def halves():
-    """A tetrode at 24 kHz: the half to learn from, and the half that arrives live."""
+    """Return a tetrode at 24 kHz: half to learn from, half that arrives live."""
     made = make_voltage(7, seconds=30.0, rate=24_000.0, n_channels=4, sizes=SIZES)
     half = len(made.x_TC) // 2
     first = replace(made, x_TC=made.x_TC[:half], trains=[t[t < half] for t in made.trains])
@@ -53,7 +53,7 @@ def test_blocks_of_any_size_give_the_same_spikes(halves):
         assert recall(other[0], whole[0][:-3], 1e-4) > 0.98
 
 
-def test_labels_come_within_five_milliseconds_and_know_nothing_of_the_future(halves):
+def test_labels_come_within_five_milliseconds_and_do_not_use_the_future(halves):
     first, second, sorting = halves
     sorter = OnlineSorter.learn(first.voltage, sorting, PCA)
     assert sorter.wait < 0.0035  # with a block of 1 ms and its computation: within 5 ms
@@ -63,7 +63,7 @@ def test_labels_come_within_five_milliseconds_and_know_nothing_of_the_future(hal
     seen, other = run(halves, second.x_TC[:40_000], 24), run(halves, changed, 24)
     before = stop / second.rate - sorter.wait - 0.001
     assert np.array_equal(seen[0][seen[0] < before], other[0][other[0] < before])
-    # Each label is out as soon as its wait is over.
+    # Each label is returned as soon as its wait is over.
     sorter = OnlineSorter.learn(first.voltage, sorting, PCA)
     late = []
     for k in range(0, stop, 24):
@@ -72,7 +72,7 @@ def test_labels_come_within_five_milliseconds_and_know_nothing_of_the_future(hal
     assert min(late) > 0
 
 
-def test_the_forward_filter_is_scipys(halves):
+def test_forward_filter_equals_scipy(halves):
     first = halves[0]
     clean = clean_voltage(first.voltage, PCA.filter, PCA.windows)
     cleaner = CausalCleaner(replace(clean, whitening_CC=None))
@@ -80,7 +80,7 @@ def test_the_forward_filter_is_scipys(halves):
     assert found == pytest.approx(sosfilt(clean.sos, first.x_TC[:5000] - clean.centre_C, axis=0), abs=1e-3)
 
 
-def test_there_must_be_a_unit_to_learn(halves):
+def test_learning_needs_at_least_one_unit(halves):
     first = halves[0]
     nothing = sort_voltage(first.voltage, replace(PCA, detection=DetectionSettings(threshold=1000.0)))
     with pytest.raises(SourceError, match="no units to learn"):

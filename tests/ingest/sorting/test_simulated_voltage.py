@@ -1,4 +1,4 @@
-"""Simulated voltage: the truth is what was stated, and files hold it."""
+"""Simulated voltage: the true spikes match the settings, and files store them."""
 
 import numpy as np
 import pytest
@@ -36,7 +36,7 @@ def test_voltage_holds_the_units_at_their_times():
         assert np.abs(around - template).max() < spread
 
 
-def test_given_trains_take_the_place_of_drawn_ones():
+def test_given_spike_trains_replace_drawn_ones():
     trains = [np.arange(0.5, 19.0, 0.25), np.array([])]
     session = simulate_session(QUICK, 2, 2, trains)
     assert [train.tolist() for train in session.times] == [train.tolist() for train in trains]
@@ -54,19 +54,19 @@ def test_refractory_period_and_rate_are_kept(bursts):
     assert (sizes.min() < 0.9) == bursts
 
 
-def test_drift_changes_amplitudes_and_nothing_else():
+def test_drift_changes_only_amplitudes():
     still, drifting = (simulate_session(SessionSettings(**(vars(QUICK) | {"drift": d})), 2, 3) for d in (0.0, 0.5))
     assert all(np.array_equal(a, b) for a, b in zip(still.times, drifting.times, strict=True))
     assert not np.array_equal(still.x_TC, drifting.x_TC)
 
 
-def test_same_seed_same_voltage():
+def test_same_seed_gives_the_same_voltage():
     a, b, c = (simulate_session(QUICK, 2, seed) for seed in (4, 4, 5))
     assert np.array_equal(a.x_TC, b.x_TC)
     assert not np.array_equal(a.x_TC, c.x_TC)
 
 
-def test_a_unit_decays_over_the_channels_of_a_probe():
+def test_unit_amplitude_decays_over_the_channels_of_a_probe():
     session = simulate_session(SessionSettings(seconds=2.0, electrodes="probe", background_units=10), 5, 0)
     size_UC = np.abs(session.template_UCT).max(axis=2)
     far_UC = np.linalg.norm(session.positions_C2[session.channel_U][:, None] - session.positions_C2, axis=2)
@@ -93,7 +93,7 @@ def test_templates_of_a_file_are_its_class_means(tmp_path):
         read_templates([file], 24_000.0)
 
 
-def test_background_alone_has_no_unit():
+def test_background_alone_gives_no_unit():
     x_CT = make_background(QUICK, np.zeros((1, 2)), family_templates(4, 24_000.0, np.random.default_rng(0)), 48_000,
                            np.random.default_rng(1))  # fmt: skip
     assert x_CT.shape == (1, 48_000)
@@ -118,7 +118,7 @@ def test_files_hold_voltage_and_truth_and_are_equal_bytes(tmp_path):
         assert nwb.units["waveform_mean"][0].shape == truth.template_UCT[0].T.shape
 
 
-def test_impossible_settings_are_named(tmp_path):
+def test_invalid_settings_are_named(tmp_path):
     with pytest.raises(ConfigError, match=r"session.max_snr is 2: at least session.min_snr, 3"):
         SessionSettings(max_snr=2.0)
     with pytest.raises(ConfigError, match=r"session.max_rate is 400: below half of 1 / refractory, 250"):

@@ -30,7 +30,7 @@ def command(**options) -> SortCommand:
 
 @pytest.fixture(scope="module")
 def binary(tetrode, tmp_path_factory):
-    """The tetrode as a plain binary file of int16, with a JSON file beside it."""
+    """Return the tetrode as a plain binary file of int16, with a JSON file beside it."""
     path = tmp_path_factory.mktemp("raw") / "session.raw"
     np.round((tetrode.x_TC - OFFSET) / GAIN).astype("<i2").tofile(path)
     beside = {"sample_rate": tetrode.rate, "shape": [-1, 4], "dtype": "int16", "gain": GAIN, "offset": OFFSET}
@@ -61,7 +61,7 @@ def write_nwb(path, made, nwb):
     return str(path)
 
 
-def test_a_binary_file_is_sorted_written_and_stored_the_same(binary, tetrode, tmp_path):
+def test_binary_file_gives_the_same_files_and_recording(binary, tetrode, tmp_path):
     result = sort(command(input=str(binary), output=str(tmp_path / "out"), store=str(tmp_path / "store")))
     sorting = result.sorting
     assert all(recall > 0.97 for _, recall, _ in pair_up(sorting, tetrode))
@@ -85,7 +85,7 @@ def test_a_binary_file_is_sorted_written_and_stored_the_same(binary, tetrode, tm
     assert (parameters["n_channels_dat"], parameters["dtype"], parameters["sample_rate"]) == (4, "int16", 20_000.0)
 
 
-def test_the_page_shows_every_unit_and_needs_nothing_beside_it(binary, tmp_path):
+def test_page_shows_every_unit_and_is_self_contained(binary, tmp_path):
     options = {"input": str(binary), "output": str(tmp_path / "out")}
     result = sort(replace(command(**options), report=True))
     page = (tmp_path / "out" / "report.html").read_text()
@@ -99,7 +99,7 @@ def test_the_page_shows_every_unit_and_needs_nothing_beside_it(binary, tmp_path)
     assert (again / "units.nwb").read_bytes() == (tmp_path / "out" / "units.nwb").read_bytes()
 
 
-def test_voltage_without_spikes_gives_files_and_says_so(tmp_path):
+def test_voltage_without_spikes_gives_files_and_a_message(tmp_path):
     noise = np.random.default_rng(0).normal(0, 10, 100_000).astype("<f4")
     noise.tofile(tmp_path / "noise.raw")
     raw = RawSettings(sampling_rate=2e4, dtype="float32", channels=1)
@@ -112,7 +112,7 @@ def test_voltage_without_spikes_gives_files_and_says_so(tmp_path):
     assert len(np.load(tmp_path / "out" / "phy" / "spike_times.npy")) == 0
 
 
-def test_the_page_tells_of_missing_gain_and_a_cut_file(tmp_path):
+def test_page_reports_missing_gain_and_a_truncated_file(tmp_path):
     noise = np.random.default_rng(0).normal(0, 10, 100_000).astype("<i2").tobytes()
     (tmp_path / "noise.raw").write_bytes(noise[:-1])
     raw = RawSettings(sampling_rate=2e4, dtype="int16", channels=1, cut=True)
@@ -126,7 +126,7 @@ def test_the_page_tells_of_missing_gain_and_a_cut_file(tmp_path):
     assert "no gain" not in str(sort(scaled))
 
 
-def test_the_command_prints_units_and_files(binary, tmp_path, capsys):
+def test_command_prints_units_and_files(binary, tmp_path, capsys):
     words = f"sort --input {binary} --output {tmp_path / 'out'} --recipe pca --clustering.max_units 6 --report false"
     assert main(words.split()) == 0
     printed = capsys.readouterr().out
@@ -134,7 +134,7 @@ def test_the_command_prints_units_and_files(binary, tmp_path, capsys):
     assert str(tmp_path / "out" / "units.nwb") in printed
 
 
-def test_voltage_in_nwb_is_ingested_with_all_that_is_beside_it(tetrode, tmp_path, nwb_maker):
+def test_voltage_in_nwb_is_ingested_with_its_other_data(tetrode, tmp_path, nwb_maker):
     path = write_nwb(tmp_path / "session.nwb", tetrode, nwb_maker.new())
     store = str(tmp_path / "store")
     plain = ingest(IngestSettings(input=path, store=store, workers=0))
@@ -152,10 +152,10 @@ def test_voltage_in_nwb_is_ingested_with_all_that_is_beside_it(tetrode, tmp_path
     assert set(recording.units.text("location")) == {"CA1"}
     assert "position" in recording.behavior
     assert recording.subject.id == "m1"
-    assert len(Catalog.refresh(Store(store)).records) == 1  # both roads write the same recording
+    assert len(Catalog.refresh(Store(store)).records) == 1  # both commands write the same recording
 
 
-def test_the_same_spikes_come_from_nwb_and_from_binary(binary, tetrode, tmp_path, nwb_maker):
+def test_nwb_and_binary_give_the_same_spikes(binary, tetrode, tmp_path, nwb_maker):
     path = write_nwb(tmp_path / "session.nwb", tetrode, nwb_maker.new())
     with open_voltage(path) as one, open_voltage(str(binary)) as other:
         assert one.n_samples == other.n_samples
@@ -182,7 +182,7 @@ def test_brainvision_is_read_by_neo(tetrode, tmp_path):
         assert voltage.groups.tolist() == ["0", "0", "1", "1"]
 
 
-def test_a_probe_file_says_where_channels_lie(binary, tmp_path):
+def test_probe_file_gives_channel_positions(binary, tmp_path):
     import probeinterface
 
     probe = probeinterface.Probe(ndim=2, si_units="um")
@@ -199,7 +199,7 @@ def cut_short(path, tmp_path):
     return str(tmp_path / "cut.raw")
 
 
-def test_a_file_cut_short_is_refused_or_its_last_sample_left_out(binary, tmp_path):
+def test_truncated_file_is_rejected_or_loses_its_last_sample(binary, tmp_path):
     path = cut_short(binary, tmp_path)
     with (
         pytest.raises(SourceError, match=r"no multiple of 8 \(4 channels of int16\): it is cut short"),
@@ -231,7 +231,7 @@ def test_unreadable_input_is_named(name, raw, error, words, tmp_path):
         pass
 
 
-def test_the_output_must_be_a_folder(binary, tmp_path):
+def test_output_must_be_a_folder(binary, tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(ConfigError, match="which is a file"):
         sort(command(input=str(binary), output=str(tmp_path / "file")))

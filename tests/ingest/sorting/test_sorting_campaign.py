@@ -1,4 +1,4 @@
-"""The campaign behind the results page, on sessions of seconds: it makes all rows, goes on, and refuses to mix."""
+"""The campaign behind the results page, on short sessions: it makes all rows, resumes, and never mixes settings."""
 
 from dataclasses import replace
 
@@ -38,7 +38,7 @@ def table(tmp_path):
     )
 
 
-def test_campaign_makes_all_rows_and_goes_on(table, tmp_path):
+def test_campaign_produces_all_rows_and_resumes(table, tmp_path):
     done = reproduce_sorting(table)
     detected = read_results(tmp_path / "results" / "detected.jsonl")
     assert done.made == 2 * 2 * 7 + 7
@@ -73,7 +73,7 @@ def test_drift_and_bursts_are_compared_with_the_same_sessions_without(table, tmp
     assert [row[2].strip() for row in rows] == ["drift", "drift", "bursts", "bursts"]
 
 
-def test_the_page_shows_what_sorting_leaves_of_a_head(tmp_path):
+def test_page_shows_the_effect_of_sorting_on_a_head(tmp_path):
     score = {"value": 0.8, "low": 0.7, "high": 0.9}
     run = {"networks": 2, "seconds": 30.0, "each": 5, "seed": 0, "neurons": 20, "found": 15, "well_detected": 12,
            "accuracy": 0.7, "units": 16, "false": 1, "rate": score, "probe": score, "both": score}  # fmt: skip
@@ -94,7 +94,7 @@ def _without_time(result):
     return {name: value for name, value in result.items() if not name.endswith("seconds")}
 
 
-def test_notebook_spikes_lie_at_true_times_and_above_the_snr():
+def test_notebook_spikes_are_at_true_times_and_above_the_snr():
     spikes = session_spikes(replace(SESSION, min_snr=3.0), 6, [1], None)
     kept = spikes.above(5.0)
     assert len(spikes.waveforms) == spikes.spikes_U.sum()
@@ -103,13 +103,13 @@ def test_notebook_spikes_lie_at_true_times_and_above_the_snr():
     assert np.bincount(kept.true_N).tolist() == kept.spikes_U.tolist()
 
 
-def test_files_that_hold_no_labels_are_named(tmp_path):
+def test_files_without_labels_are_named(tmp_path):
     np.savez(tmp_path / "other.npz", a=np.zeros(3))
     with pytest.raises(SourceError, match=r"cannot read labelled spikes from .*other.npz"):
         file_spikes(tmp_path / "other.npz")
 
 
-def test_impossible_settings_are_named():
+def test_invalid_settings_are_named():
     with pytest.raises(ConfigError, match="rows has 'v7': one of v0"):
         SortingTable(rows=["v7"])
     with pytest.raises(ConfigError, match="tasks has 'all': one of notebook"):

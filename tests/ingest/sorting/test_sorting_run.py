@@ -1,4 +1,4 @@
-"""A whole sorting: known spikes are found, chunks make no difference, a killed run goes on."""
+"""A complete sorting: known spikes are found, chunk length does not matter, a killed run resumes."""
 
 from dataclasses import replace
 
@@ -40,7 +40,7 @@ def test_units_of_a_tetrode_are_found_on_their_channels(sorted_tetrode, tetrode)
 def test_templates_are_the_waveforms_in_microvolts(sorted_tetrode, tetrode):
     unit = pair_up(sorted_tetrode, tetrode)[0][0]
     peak_C = sorted_tetrode.templates_UCT[unit][:, sorted_tetrode.peak]
-    # The band-pass takes some of the peak; channels keep their shares of it.
+    # The band-pass lowers the peak by the same factor on all channels.
     assert -150 < peak_C[0] < -100
     assert peak_C / peak_C[0] == pytest.approx([1, 0.6, 0.2, 20 / 150], abs=0.03)
 
@@ -50,7 +50,7 @@ def test_chunks_of_any_length_give_the_same_spikes(sorted_tetrode, tetrode):
         assert same(sort_voltage(tetrode.voltage, replace(PCA, chunk=chunk)), sorted_tetrode)
 
 
-def test_a_killed_run_goes_on(sorted_tetrode, tetrode, tmp_path, monkeypatch):
+def test_killed_sorting_resumes(sorted_tetrode, tetrode, tmp_path, monkeypatch):
     settings = replace(PCA, chunk=5)
     done = []
     real = ChunkWork.match
@@ -76,7 +76,7 @@ def test_a_killed_run_goes_on(sorted_tetrode, tetrode, tmp_path, monkeypatch):
     assert again == [2, 3]
 
 
-def test_other_settings_start_anew(single, tmp_path):
+def test_other_settings_start_over(single, tmp_path):
     one = sort_voltage(single.voltage, PCA, tmp_path / "work")
     none = sort_voltage(single.voltage, replace(PCA, matching=MatchingSettings(min_spikes=100_000)), tmp_path / "work")
     assert one.n_units == 3
@@ -84,7 +84,7 @@ def test_other_settings_start_anew(single, tmp_path):
     assert "fewer than 100000 spikes" in " ".join(none.notes)
 
 
-def test_a_unit_on_two_neighbourhoods_is_one(probe):
+def test_unit_in_two_neighbourhoods_is_merged(probe):
     settings = replace(PCA, clustering=ClusterSettings(max_units=3))
     work = ChunkWork(probe.voltage, settings)
     assert len(work.places) > 6
@@ -94,7 +94,7 @@ def test_a_unit_on_two_neighbourhoods_is_one(probe):
     assert all(recall > 0.97 and precision > 0.98 for _, recall, precision in pairs)
 
 
-def test_overlapping_spikes_are_told_apart():
+def test_overlapping_spikes_are_separated():
     made = make_voltage(3, n_channels=1, sizes=[[150.0], [110.0]], firing=40.0)
     first, second = (train / made.rate for train in made.trains)
     apart = np.abs(first[:, None] - second[None]).min(axis=1)
@@ -112,7 +112,7 @@ def test_overlapping_spikes_are_told_apart():
     assert matched > plain
 
 
-def test_amplitudes_that_drift_are_followed():
+def test_drifting_amplitudes_are_followed():
     steady = make_voltage(4, seconds=40.0, sizes=[[140.0]], noise=0.0, firing=6.0)
     fading = np.linspace(1.0, 0.45, len(steady.x_TC))[:, None]
     noise = np.random.default_rng(0).normal(0, 10.0, steady.x_TC.shape)
@@ -125,7 +125,7 @@ def test_amplitudes_that_drift_are_followed():
     assert np.median(amplitude[-30:]) / np.median(amplitude[:30]) == pytest.approx(0.5, abs=0.06)
 
 
-def test_a_long_probe_on_which_something_always_fires_has_background_everywhere():
+def test_long_probe_with_constant_firing_has_background_on_every_channel():
     row = np.arange(48) // 2
     positions_C2 = np.stack([20.0 * (np.arange(48) % 2), 40.0 * row], axis=1)
     centres = np.stack([np.full(16, 10.0), np.linspace(10, 910, 16)], axis=1)
@@ -135,7 +135,7 @@ def test_a_long_probe_on_which_something_always_fires_has_background_everywhere(
     work = ChunkWork(made.voltage, PCA)
     _, backgrounds = work.background()
     assert min(map(len, backgrounds)) >= 200
-    # Windows of background have the noise's size and no spike.
+    # Background windows have the amplitude of the noise and no spike.
     for place, windows_SCL in zip(work.places, backgrounds, strict=True):
         scaled = windows_SCL / work.clean.noise_C[place.channels][:, None]
         assert scaled.std() == pytest.approx(1.0, abs=0.1)

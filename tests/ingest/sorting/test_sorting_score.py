@@ -21,14 +21,14 @@ def test_scores_by_hand():
     assert scores.means(np.array([False, True]))["recall"] == pytest.approx(0.5)
 
 
-def test_a_unit_without_a_cluster_counts_zero_and_a_spare_cluster_is_false():
+def test_unit_without_a_cluster_scores_zero_and_an_extra_cluster_is_false():
     scores = score_sorting(np.array([0, 0, 1, 1, 1]), np.array([0, 0, 0, 4, 4]), np.array([2, 3, 9]))
     assert scores.cluster_U.tolist() == [0, 4, -1]
     assert scores.accuracy[2] == scores.precision[2] == scores.recall[2] == 0
     assert score_sorting(np.array([0, 0, -1]), np.array([1, 1, 2]), np.array([2])).false_clusters == 1
 
 
-def test_matching_is_the_best_as_a_whole():
+def test_matching_is_globally_optimal():
     # Greedy matching would give cluster 0 to unit 0 (6 spikes) and leave unit 1 without one.
     true = np.repeat([0, 1], [11, 5])
     label = np.array([0] * 6 + [1] * 5 + [0] * 5)
@@ -50,7 +50,7 @@ def test_times_match_within_the_tolerance_and_once():
     assert spikes_U.tolist() == [3, 2]
 
 
-def test_the_nearer_spike_takes_a_detection():
+def test_detection_matches_the_nearer_spike():
     true_N, _ = match_times(np.array([1.0]), [np.array([1.0004]), np.array([1.0001])])
     assert true_N.tolist() == [1]
 

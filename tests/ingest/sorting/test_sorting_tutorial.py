@@ -17,7 +17,7 @@ COMMANDS = [shlex.split(line) for block in BLOCKS for line in block.splitlines()
 SMALLER = {"simulate": ["--session.seconds", "20"]}
 
 
-def test_the_tutorial_finds_the_largest_simulated_unit_and_stores_it(tmp_path, monkeypatch, capsys):
+def test_tutorial_finds_the_largest_simulated_unit_and_stores_it(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert [words[1] for words in COMMANDS] == ["simulate", "sort", "catalog", "ingest"]
     for program, *words in COMMANDS[:3]:

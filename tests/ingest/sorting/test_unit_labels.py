@@ -30,7 +30,7 @@ def test_contamination_is_the_share_of_foreign_spikes(share):
     assert is_contaminated(mixed, seconds) == (share > 0.1)
 
 
-def test_few_spikes_without_a_short_interval_are_no_evidence():
+def test_few_spikes_without_a_short_interval_are_not_evidence():
     assert contamination(train(1.0, 60.0, 2), 60.0) == 0.0
     assert not is_contaminated(np.zeros(0), 60.0)
 
@@ -41,14 +41,14 @@ def test_single_units_are_good_and_two_neurons_in_one_are_not(sorted_tetrode):
     assert both.labels().tolist() == ["mua"]
 
 
-def test_a_unit_just_above_the_noise_is_multi_unit_activity():
+def test_unit_just_above_the_noise_is_multi_unit_activity():
     made = make_voltage(7, seconds=60.0, n_channels=1, sizes=[[42.0], [150.0]])
     sorting = sort_voltage(made.voltage, PCA)
     labels = [str(sorting.labels()[unit]) for unit, _, _ in pair_up(sorting, made)]
     assert labels == ["mua", "good"]
 
 
-def test_a_small_unit_that_four_channels_see_is_found():
+def test_small_unit_on_four_channels_is_found():
     made = make_voltage(8, seconds=40.0, n_channels=4, sizes=[[24.0] * 4])
     found = {}
     for threshold in (3.0, 4.0):

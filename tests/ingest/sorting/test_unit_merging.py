@@ -1,4 +1,4 @@
-"""Units that are one are merged, and neurons that only have the same shape are not."""
+"""Parts of one unit are merged; neurons that only share a shape are not."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ WAVE = -np.exp(-0.5 * (np.arange(-20, 28) / 3.0) ** 2) + 0.4 * np.exp(-0.5 * ((n
 
 
 def templates(sizes_UC, spikes=400):
-    """Units of one shape with so many microvolts on each channel."""
+    """Return templates of one shape with these amplitudes in microvolts on each channel."""
     mean_UPML = (np.array(sizes_UC, dtype=np.float32)[:, None, :, None] * WAVE).astype(np.float32)
     n_units, _, n_channels, _ = mean_UPML.shape
     channels_UM = np.tile(np.arange(n_channels), (n_units, 1))
@@ -23,7 +23,7 @@ def noise(channels):
 
 
 def one_neuron_cut_in_two(seed=0):
-    """Spikes of one neuron with a refractory period, dealt to two units."""
+    """Return spikes of one neuron with a refractory period, split into two units."""
     rng = np.random.default_rng(seed)
     time_N = np.cumsum(0.004 + rng.exponential(0.05, 800))
     first_N = rng.random(800) < 0.5
@@ -31,17 +31,17 @@ def one_neuron_cut_in_two(seed=0):
 
 
 @pytest.mark.parametrize("channels", [1, 4])
-def test_a_neuron_that_clustering_cut_is_one_again(channels):
+def test_neuron_split_by_clustering_is_merged(channels):
     cut = templates([[100.0] * channels, [103.0] * channels])
     assert len(set(merges(cut, one_neuron_cut_in_two(), noise(channels), 0.95, 0.0005).tolist())) == 1
 
 
-def test_on_one_channel_size_tells_units_of_one_shape_apart():
+def test_amplitude_separates_units_of_one_shape_on_one_channel():
     apart = templates([[100.0], [80.0]])
     assert merges(apart, one_neuron_cut_in_two(), noise(1), 0.95, 0.0005).tolist() == [0, 1]
 
 
-def test_units_that_fire_within_each_others_refractory_period_are_two():
+def test_units_that_break_each_other_s_refractory_period_stay_two():
     rng = np.random.default_rng(1)
     trains = [np.sort(rng.uniform(0, 40, 800)) for _ in range(2)]
     assert merges(templates([[100.0], [101.0]]), trains, noise(1), 0.95, 0.0005).tolist() == [0, 1]
@@ -54,7 +54,7 @@ def test_templates_half_a_sample_apart_are_the_same():
     assert likeness(other, one).correlation > 0.99999
 
 
-def test_a_gap_between_clusters_without_overlapping_spikes_proves_nothing():
+def test_gap_without_overlapping_spikes_does_not_separate_units():
     two = templates([[100.0] * 4, [75.0] * 4])
     trains = one_neuron_cut_in_two()
     assert len(set(merges(two, trains, noise(4), 0.95, 0.0005).tolist())) == 1

@@ -1,4 +1,4 @@
-"""Which weights learn: with each choice all others stay as they are, bit for bit."""
+"""Trainable weights: with each choice, all others stay equal bit for bit."""
 
 import copy
 from dataclasses import replace
@@ -22,7 +22,7 @@ def full_of(**changes):
 
 
 def trained(problem, model, how, settings=None, updates=3):
-    """A model that has learned from labels, before anything is merged, and as it was."""
+    """Return a model trained on labels, before merging, and its initial state."""
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
     settings = settings or full_of()
     start = Start(problem, *problem.head_rows(problem.features(model)[-1].x_TF), settings, 0)
@@ -33,13 +33,13 @@ def trained(problem, model, how, settings=None, updates=3):
 
 
 def changed(tuned, before):
-    """Names of the model's own weights that are not as they were."""
+    """Return the names of the model's weights that changed."""
     own = {name.replace(".base_layer", ""): p for name, p in tuned.model.named_parameters() if "lora_" not in name}
     assert set(own) == set(before)
     return {name for name, p in own.items() if not torch.equal(p, before[name])}
 
 
-def test_low_rank_weights_alone_learn_and_are_added_at_the_end(problems, unit_model):
+def test_only_low_rank_weights_train_and_are_merged_at_the_end(problems, unit_model):
     tuned, before = trained(problems["velocity"], unit_model, "lora", full_of(lora_rank=2))
     assert not changed(tuned, before)
     low = {name: p for name, p in tuned.model.named_parameters() if "lora_B" in name}
@@ -55,14 +55,14 @@ def test_low_rank_weights_alone_learn_and_are_added_at_the_end(problems, unit_mo
     assert all(name.endswith(".weight") and ("attention" in name or "mlp" in name) for name in moved)
 
 
-def test_rows_alone_learn_and_those_of_other_recordings_stay(problems, population_model):
+def test_only_rows_of_the_recording_learn(problems, population_model):
     model = copy.deepcopy(population_model)
     model.add_populations({"another": torch.zeros(5)})
     tuned, before = trained(problems["velocity"], model, "units")
     assert changed(tuned, before) == {"population.rows.table_0"}
 
 
-def test_rows_of_other_recordings_in_one_table_stay(problems):
+def test_rows_of_other_recordings_stay(problems):
     identity = problems["velocity"].recording.id
     torch.manual_seed(0)
     model = EIT(EITConfig(dim=16, heads=2, patch_length=5, population_layers=1))
@@ -75,7 +75,7 @@ def test_rows_of_other_recordings_in_one_table_stay(problems):
     assert not torch.equal(table[own], old[own])
 
 
-def test_layers_join_one_after_another_from_the_top(problems, unit_model):
+def test_layers_unfreeze_one_by_one_from_the_top(problems, unit_model):
     n_stages = len(stages_of(unit_model))
     seen = []
     for updates in (1, 4, 40):
@@ -89,7 +89,7 @@ def test_layers_join_one_after_another_from_the_top(problems, unit_model):
 
 
 @pytest.mark.parametrize("how", ["gradual", "lora", "units"])
-def test_a_finetuned_model_is_a_plain_one(how, problems, population_model, settings, monkeypatch, tmp_path):
+def test_finetuned_model_is_an_ordinary_model(how, problems, population_model, settings, monkeypatch, tmp_path):
     problem, everyone = problems["velocity"], np.arange(len(problems["velocity"].labels.y_S))
     monkeypatch.setattr(_Training, "search", lambda *_: (2, [1.0]))
     given = replace(settings, full=full_of())
@@ -131,7 +131,7 @@ def test_former_settings_are_read_with_a_warning(given, mode, named, caplog):
     assert replace(settings, seed=1).modes_of_run == mode
 
 
-def test_contradictions_are_refused():
+def test_contradictory_settings_are_rejected():
     with pytest.raises(ConfigError, match=r"full.weights is 'some': expected one of all, gradual, lora, rows"):
         full_of(weights="some")
     with pytest.raises(ConfigError, match="keep is 'lora' and mode probe, full: expected a mode with lora"):

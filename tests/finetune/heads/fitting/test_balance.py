@@ -1,4 +1,4 @@
-"""Classes have the same share of the loss of full finetuning, at 18 samples to 2 and however they are spread."""
+"""Classes have equal shares of the loss of full finetuning, at 18 samples to 2 and with any spread over recordings."""
 
 import numpy as np
 import pytest
@@ -39,7 +39,7 @@ def unit_problem(catalog, sizes, y_S):
 
 
 def rare_share(problem, tokens):
-    """Share of the rare class in all weights of many updates, each of which is a sum of weighted losses."""
+    """Return the rare class's share of all loss weights over many updates."""
     rng, total = np.random.default_rng(0), np.zeros(2)
     drawn = 0
     while drawn < WINDOWS:
@@ -51,12 +51,12 @@ def rare_share(problem, tokens):
 
 @pytest.mark.parametrize("tokens", [1, 1000])
 @pytest.mark.parametrize("sizes", [(18, 2), (20,)])
-def test_units_of_a_rare_class_have_half_of_the_loss(catalog, sizes, tokens):
+def test_units_of_a_rare_class_carry_half_of_the_loss(catalog, sizes, tokens):
     problem = unit_problem(catalog, sizes, [0] * 18 + [1] * 2)
     assert rare_share(problem, tokens) == pytest.approx(0.5, abs=0.08)
 
 
-def test_windows_of_a_rare_class_have_half_of_the_loss(catalog):
+def test_windows_of_a_rare_class_carry_half_of_the_loss(catalog):
     recording = next(iter(catalog))
     windows = Windows(np.arange(20) * 0.9, np.full(20, 4), np.arange(20), "trials")
     problem = WindowProblem(

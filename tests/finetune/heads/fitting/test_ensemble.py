@@ -34,7 +34,7 @@ def two_networks(problems, population_model, settings, monkeypatch):
     return finetune
 
 
-def test_the_mean_of_values_predicts(two_networks, problems):
+def test_mean_of_values_predicts(two_networks, problems):
     both, alone = two_networks("velocity", 0.5)
     problem, some = problems["velocity"], np.arange(20)
     linear_S = np.random.default_rng(0).normal(size=(20, 2))
@@ -44,7 +44,7 @@ def test_the_mean_of_values_predicts(two_networks, problems):
     assert (both.share, both.updates) == (0.5, [3, 3])
 
 
-def test_the_mean_of_logits_predicts_classes(two_networks, problems):
+def test_mean_of_logits_predicts_classes(two_networks, problems):
     both, alone = two_networks("direction", 1.0)
     problem, everyone = problems["direction"], np.arange(len(problems["direction"].labels.y_S))
     logits = [one.weighted[0][0].outputs(problem, everyone) for one in alone]
@@ -52,7 +52,7 @@ def test_the_mean_of_logits_predicts_classes(two_networks, problems):
     np.testing.assert_array_equal(both.predict(problem, everyone, np.zeros(len(everyone), dtype=int)), expected)
 
 
-def test_a_network_that_does_not_help_leaves_its_part_to_the_readout(two_networks, problems):
+def test_share_of_an_unhelpful_network_goes_to_the_readout(two_networks, problems):
     both, _ = two_networks("velocity", 0.5)
     first, second = both.networks
     one = replace(both, networks=(first, replace(second, tuned=None, updates=0, share=0.0)))
@@ -62,7 +62,7 @@ def test_a_network_that_does_not_help_leaves_its_part_to_the_readout(two_network
 
 
 @pytest.mark.parametrize(("target", "share"), [("velocity", 1.0), ("velocity", 0.5), ("direction", 1.0)])
-def test_a_head_keeps_every_network(
+def test_head_keeps_every_network(
     target, share, two_networks, problems, population_model, checkpoint, settings, tmp_path
 ):
     both, alone = two_networks(target, share)

@@ -1,4 +1,4 @@
-"""The head that full finetuning starts from, and its schedule."""
+"""The initial head of full finetuning, and its schedule."""
 
 from itertools import pairwise
 
@@ -31,7 +31,7 @@ def test_finetuning_starts_from_the_predictions_of_the_probe(n_classes, componen
         np.testing.assert_allclose(out_SK * spread_K, predicted, rtol=1e-3, atol=1e-3)
 
 
-def test_a_class_without_training_samples_is_never_predicted_at_first():
+def test_class_without_training_samples_is_not_predicted_at_the_start():
     rng = np.random.default_rng(1)
     x_SF, y_S = rng.normal(size=(40, 6)).astype(np.float32), rng.integers(0, 2, 40)
     basis = make_basis(x_SF, 6, seed=0)
@@ -41,7 +41,7 @@ def test_a_class_without_training_samples_is_never_predicted_at_first():
     assert (out_SK.argmax(dim=1) < 2).all()
 
 
-def test_the_rate_rises_over_a_tenth_and_falls_to_a_tenth():
+def test_learning_rate_warms_up_over_a_tenth_and_falls_to_a_tenth():
     rates = [_rate(step, 100) for step in range(101)]
     assert rates[0] == pytest.approx(0.1)
     assert max(rates) == rates[9] == rates[10] == 1.0
@@ -51,7 +51,7 @@ def test_the_rate_rises_over_a_tenth_and_falls_to_a_tenth():
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_an_update_leaves_out_units_and_keeps_one(known):
+def test_unit_dropout_keeps_at_least_one_unit(known):
     rng = np.random.default_rng(0)
     there_BN = torch.ones(40, 6, dtype=torch.bool)
     there_BN[:, 5] = False  # padding
@@ -67,7 +67,7 @@ def test_an_update_leaves_out_units_and_keeps_one(known):
     assert _with_fewer_units(given, "token", 0.0, rng) is given
 
 
-def test_a_share_of_one_is_the_network_alone_and_of_none_the_readout():
+def test_share_one_is_the_network_and_share_zero_the_readout():
     network_S, linear_S = np.array([1.0, 2.0]), np.array([3.0, 6.0])
     assert blend(network_S, linear_S, 1.0).tolist() == [1.0, 2.0]
     assert blend(network_S, linear_S, 0.0).tolist() == [3.0, 6.0]
@@ -75,6 +75,6 @@ def test_a_share_of_one_is_the_network_alone_and_of_none_the_readout():
 
 
 @pytest.mark.parametrize("wrong", [{"dropout": 1.0}, {"unit_dropout": -0.1}, {"label_curve": [40, 20]}])
-def test_impossible_settings_of_finetuning_are_refused(wrong):
+def test_invalid_finetuning_settings_are_rejected(wrong):
     with pytest.raises(ConfigError, match=f"full.{next(iter(wrong))} is"):
         FullSettings(**wrong)

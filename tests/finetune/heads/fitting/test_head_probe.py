@@ -1,4 +1,4 @@
-"""What a probe refuses to be fitted to, and what memory it needs beside its features."""
+"""Inputs that a probe rejects, and the memory that it needs beyond its features."""
 
 import tracemalloc
 from types import SimpleNamespace
@@ -18,7 +18,7 @@ from foundation.evaluation.readings import Features, each_row
 from foundation.store import Store, StoredRecording, write_recording
 
 
-def test_a_readout_takes_no_feature_and_no_value_that_is_not_finite(make_recording, tmp_path):
+def test_readout_rejects_non_finite_features_and_values(make_recording, tmp_path):
     store = Store(tmp_path / "store", create=True)
     stored = StoredRecording(store, write_recording(store, make_recording(0)))
     labels = Labels("cell_type", "cell_type", "Cell type", np.arange(12) % 2, classes=("fast", "slow"))
@@ -42,7 +42,7 @@ def test_a_readout_takes_no_feature_and_no_value_that_is_not_finite(make_recordi
 
 
 @pytest.mark.parametrize("n_classes", [2, 0])
-def test_probes_and_their_control_need_little_memory_beside_the_features(n_classes):
+def test_probes_and_control_need_little_memory_beyond_the_features(n_classes):
     rng, windows, tokens = np.random.default_rng(0), 30, 8
     x_SF = rng.normal(size=(windows * tokens, 80_000)).astype(np.float32)
     y_S = rng.integers(0, 2, len(x_SF)) if n_classes else rng.normal(size=(len(x_SF), 1))

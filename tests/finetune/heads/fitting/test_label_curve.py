@@ -9,7 +9,7 @@ from finetune.heads.references.reference_rows import from_scratch
 from foundation.evaluation.metrics import score, sums
 
 
-def test_fewer_trials_are_among_more_and_test_samples_stay(problems):
+def test_smaller_training_sets_are_nested_and_test_samples_stay(problems):
     problem = problems["velocity"]
     split = problem.split(3, 0)
     few, more = (fewer_trials(problem, split, trials, seed=0) for trials in (8, 16))
@@ -20,7 +20,7 @@ def test_fewer_trials_are_among_more_and_test_samples_stay(problems):
     assert fewer_trials(problem, split, 32, seed=0) is None, "a fold has no more than so many"
 
 
-def test_a_model_is_read_and_finetuned_with_few_labels(problems, population_model, settings):
+def test_model_is_probed_and_finetuned_with_few_labels(problems, population_model, settings):
     problem = problems["velocity"]
     settings = replace(settings, full=replace(settings.full, label_curve=[4, 20, 40]))
     split = problem.split(3, 0)

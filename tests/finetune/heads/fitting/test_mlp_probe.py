@@ -1,4 +1,4 @@
-"""A small network on frozen features: what it finds that a linear readout cannot, and what it must not see."""
+"""The MLP probe on frozen features: it decodes what a linear readout cannot, and never sees test labels."""
 
 from dataclasses import replace
 
@@ -41,7 +41,7 @@ def both(problem):
     return linear.predictions, network.predictions, network.choices
 
 
-def test_the_network_reads_classes_that_no_line_parts():
+def test_network_reads_classes_that_are_not_linearly_separable():
     linear, network, choices = both(Samples((X_SF[:, 0] * X_SF[:, 1] > 0).astype(np.int64), ("odd", "even")))
     right = [(predictions.predicted_S == predictions.y_S).mean() for predictions in (linear, network)]
     assert right[0] < 0.65
@@ -49,14 +49,14 @@ def test_the_network_reads_classes_that_no_line_parts():
     assert choices["features"] == ["frozen"] * 3
 
 
-def test_the_network_reads_values_in_their_own_units():
+def test_network_reads_values_in_their_own_units():
     y_SK = np.stack([X_SF[:, 0] ** 2 * 100 + 500, X_SF[:, 1]], axis=1)
     _, network, _ = both(Samples(y_SK))
     rest = ((network.predicted_S - network.y_S) ** 2).sum(0) / ((network.y_S - network.y_S.mean(0)) ** 2).sum(0)
     assert (rest < 0.4).all()
 
 
-def test_predictions_depend_on_no_test_label_and_come_again():
+def test_predictions_are_deterministic_and_use_no_test_label():
     y_S = (X_SF[:, 0] * X_SF[:, 1] > 0).astype(np.int64)
     problem, features = Samples(y_S, ("odd", "even")), [Features("frozen", X_SF, (each_row(len(X_SF)),))]
     split = split_units(y_S, 3, 0)
@@ -67,7 +67,7 @@ def test_predictions_depend_on_no_test_label_and_come_again():
     np.testing.assert_array_equal(first.predicted_S, again.predicted_S)
 
 
-def test_the_class_that_training_lacks_is_never_predicted():
+def test_class_missing_from_training_is_never_predicted():
     y_S = np.zeros(240, np.int64)
     y_S[:120] = 1
     _, network, _ = both(Samples(y_S, ("a", "b", "none")))
@@ -75,7 +75,7 @@ def test_the_class_that_training_lacks_is_never_predicted():
 
 
 @pytest.mark.parametrize("dual", [False, True])
-def test_strongest_axes_are_those_of_principal_components(dual):
+def test_strongest_axes_are_the_principal_components(dual):
     from sklearn.decomposition import PCA
 
     z_SC = (X_SF * [4.0, 3.0, 2.0, 1.0]).astype(np.float32)

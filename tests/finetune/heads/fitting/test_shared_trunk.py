@@ -1,4 +1,4 @@
-"""One trunk that learns from several recordings: shared weights, a head each or one, test blocks that stay unseen."""
+"""One trunk trained on several recordings: shared weights, separate heads or one, unseen test blocks."""
 
 from dataclasses import replace
 
@@ -24,10 +24,10 @@ FULL = FullSettings(steps=4, checks=2, tokens_per_step=512, from_scratch=False)
 
 @pytest.fixture(scope="module")
 def two_sessions(problems, tmp_path_factory):
-    """A store of two sessions of one animal: the second has two units fewer, and other noise."""
+    """Return a store of two sessions of one animal: the second has two units fewer, and other noise."""
     first = problems["velocity"].recording.load()
     trials = first.intervals["trials"]
-    first = replace(first, intervals={"trials": Interval(trials.start, trials.end)})  # velocities alone are labels
+    first = replace(first, intervals={"trials": Interval(trials.start, trials.end)})  # velocities are the only labels
     rng = np.random.default_rng(3)
     trains = [np.sort(first.spikes.train(unit) + rng.normal(0, 0.01, first.spikes.counts[unit])) for unit in range(10)]
     inside = [train[(train > 0) & (train < first.domain.end[0])] for train in trains]
@@ -61,7 +61,7 @@ def velocities(two_sessions, sources):
 
 
 def learned(problems, model, train=None):
-    """All samples of each problem, or some; the linear readout beside them knows nothing."""
+    """Return training data of all or some samples of each problem; the linear readout predicts zeros."""
     made = []
     for k, problem in enumerate(problems):
         rows = np.arange(len(problem.labels.y_S)) if train is None else train[k]
@@ -82,7 +82,7 @@ def tuned(velocities, model, settings):
     return {one: finetune_on(learned(velocities, model), model, settings, 0, "full", one) for one in (False, True)}
 
 
-def test_the_trunk_is_one_and_heads_are_each_sessions_own(tuned):
+def test_trunk_is_shared_and_every_session_has_its_head(tuned):
     first, second = (only(found) for found in tuned[False])
     assert tuned[False][0].updates == tuned[False][1].updates > 0
     assert first.model is second.model
@@ -92,7 +92,7 @@ def test_the_trunk_is_one_and_heads_are_each_sessions_own(tuned):
     assert one.model is other.model
 
 
-def test_the_trunk_learns_from_every_session(velocities, model, settings, tuned):
+def test_trunk_learns_from_every_session(velocities, model, settings, tuned):
     alone = finetune_on(learned(velocities[:1], model), model, replace(settings, full=FULL), 0, "full", False)
     ours = dict(only(tuned[False][0]).model.named_parameters())
     theirs = dict(only(alone[0]).model.named_parameters())
@@ -130,7 +130,7 @@ def test_one_head_needs_equal_features(velocities, unit_model, settings):
         finetune_on(learned(velocities, unit_model), unit_model, replace(settings, full=FULL), 0, "full", True)
 
 
-def test_labels_of_the_same_name_are_a_group(velocities, model, settings):
+def test_labels_of_the_same_name_form_a_group(velocities, model, settings):
     together = replace(settings, full=replace(FULL, sessions="heads"))
     groups = shared_sessions(velocities, model, together)
     assert set(groups) == {problem.labels.target for problem in velocities}
@@ -140,10 +140,10 @@ def test_labels_of_the_same_name_are_a_group(velocities, model, settings):
     assert shared_sessions(velocities[:1], model, together) == {}
 
 
-def test_a_group_predicts_every_sample_and_fits_one_model_at_the_end(velocities, model, settings):
+def test_group_predicts_every_sample_and_then_fits_one_model(velocities, model, settings):
     settings = replace(settings, folds=2, full=replace(FULL, sessions="heads", steps=2, checks=1))
     group = shared_sessions(velocities, model, settings)[velocities[0].labels.target]
-    assert group.model is model  # it knows both recordings
+    assert group.model is model  # the model has rows for both recordings
     assert group.note == "finetuned on 2 recordings at once: one trunk, a head each"
     for problem in velocities:
         fitted = group.fitted(problem, "full")
@@ -170,7 +170,7 @@ def test_sessions_that_are_new_to_the_model_get_rows_first(two_sessions, velocit
 
 
 @pytest.mark.long
-def test_the_command_scores_and_keeps_a_head_of_each_session(two_sessions, model, settings, tmp_path, monkeypatch):
+def test_command_scores_and_keeps_a_head_of_each_session(two_sessions, model, settings, tmp_path, monkeypatch):
     """Both heads come with the same trunk."""
     model.save_pretrained(tmp_path / "model")
     everything = SharedSessions._everything
@@ -179,7 +179,7 @@ def test_the_command_scores_and_keeps_a_head_of_each_session(two_sessions, model
         one = everything(self, session)
         return replace(one, held_S=one.held_S + 100)
 
-    monkeypatch.setattr(SharedSessions, "_everything", beside_a_bad_readout)  # so that the network always helps
+    monkeypatch.setattr(SharedSessions, "_everything", beside_a_bad_readout)  # make the network always help
     monkeypatch.setattr("finetune.finetune_job.log_task", lambda *_, **__: None)  # tested elsewhere
     run = replace(
         settings,

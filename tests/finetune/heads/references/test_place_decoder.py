@@ -23,7 +23,7 @@ TRAIN, TEST = np.arange(1000), np.arange(1010, 1400)
 
 @pytest.fixture(scope="module")
 def runner():
-    """1,400 bins of an animal that runs up and down a track of 100 cm, and the counts of 15 place cells."""
+    """Return 1,400 bins of an animal running up and down a 100 cm track, and the counts of 15 place cells."""
     rng = np.random.default_rng(0)
     place_S = 100 * np.abs((np.cumsum(rng.uniform(0.0, 0.03, 1400))) % 2.0 - 1.0)
     rate_SN = 1.0 + 14.0 * np.exp(-((place_S[:, None] - np.linspace(0, 100, 15)) ** 2) / (2 * 8.0**2))
@@ -36,7 +36,7 @@ def small_fields():
     return PlaceField(np.array([[0.0], [1.0], [2.0]]), prior_C, rng.uniform(1.0, 8.0, (4, 3)))
 
 
-def test_the_posterior_is_that_of_independent_poisson_counts():
+def test_posterior_is_that_of_independent_poisson_counts():
     fields, counts_SN = small_fields(), np.array([[0, 3, 1, 2], [4, 0, 0, 1]])
     ours_SC = fields.log_posterior(counts_SN, TAU)
     theirs_SC = poisson.logpmf(counts_SN[:, :, None], TAU * fields.rate_NC).sum(axis=1) + np.log(fields.prior_C)
@@ -45,7 +45,7 @@ def test_the_posterior_is_that_of_independent_poisson_counts():
 
 
 @pytest.mark.parametrize("continuity", [CAUSAL, SMOOTHED])
-def test_the_walk_is_the_sum_over_all_paths(continuity):
+def test_walk_is_the_sum_over_all_paths(continuity):
     fields, counts_SN, walk = small_fields(), np.array([[0, 3, 1, 2], [4, 0, 0, 1], [1, 1, 2, 0], [0, 0, 5, 1]]), 0.7
     step_CC = np.exp(-((fields.centre_CK - fields.centre_CK.T) ** 2) / (2 * walk**2))
     step_CC = 0.999 * step_CC / step_CC.sum(axis=1, keepdims=True) + 0.001 * fields.prior_C
@@ -61,7 +61,7 @@ def test_the_walk_is_the_sum_over_all_paths(continuity):
     np.testing.assert_allclose(found_SC, expected_SC, atol=1e-12)
 
 
-def test_place_fields_are_those_that_made_the_counts(runner):
+def test_place_fields_match_those_of_the_simulation(runner):
     counts_SN, position_SK, _ = runner
     fields = fit_place_fields(counts_SN, position_SK, TAU, cell=4.0, smoothing=3.0)
     peak_N = fields.centre_CK[fields.rate_NC.argmax(axis=1), 0]
@@ -71,7 +71,7 @@ def test_place_fields_are_those_that_made_the_counts(runner):
     assert fields.prior_C.sum() == pytest.approx(1.0)
 
 
-def test_places_that_were_not_visited_are_left_out():
+def test_unvisited_places_are_left_out():
     corner_SK = np.concatenate([np.stack([np.linspace(0, 50, 200), np.zeros(200)], axis=1),
                                 np.stack([np.full(200, 50.0), np.linspace(0, 50, 200)], axis=1)])  # fmt: skip
     fields = fit_place_fields(np.ones((400, 2), dtype=int), corner_SK, TAU, cell=2.0, smoothing=2.0)
@@ -80,7 +80,7 @@ def test_places_that_were_not_visited_are_left_out():
     assert away_C.max() < 12
 
 
-def test_place_is_decoded_and_continuity_helps(runner):
+def test_position_is_decoded_and_continuity_helps(runner):
     counts_SN, position_SK, start_S = runner
     error = {}
     for continuity in (MEMORYLESS, CAUSAL, SMOOTHED):
@@ -108,12 +108,12 @@ def test_continuity_decides_which_bins_a_prediction_depends_on(runner):
         assert (changed < middle).any() == (continuity == SMOOTHED)
         assert (changed > middle).any() == (continuity != MEMORYLESS)
         elsewhere_SK = position_SK.copy()
-        elsewhere_SK[TEST] = -1e4  # where the animal truly was is not looked at
+        elsewhere_SK[TEST] = -1e4  # true positions are not read
         same = decode_place(counts_SN, elsewhere_SK, start_S, TRAIN, TEST, **given).mean_SK
         np.testing.assert_array_equal(same, before)
 
 
-def test_a_gap_in_time_ends_a_run(runner):
+def test_gap_in_time_ends_a_run(runner):
     counts_SN, position_SK, start_S = runner
     parted_S = start_S + 100.0 * (np.arange(len(start_S)) >= TEST[150])
     given = {"continuity": SMOOTHED, "smoothings": [1.0], "walks": [1.0]}
@@ -123,7 +123,7 @@ def test_a_gap_in_time_ends_a_run(runner):
         np.testing.assert_allclose(parted[part], alone)
 
 
-def test_mismatched_recordings_are_refused(runner):
+def test_mismatched_recordings_are_rejected(runner):
     counts_SN, position_SK, start_S = runner
     with pytest.raises(ValueError, match=r"expected \(S, N\), \(S, K\) and \(S,\)"):
         decode_place(counts_SN, position_SK[:, 0], start_S, TRAIN, TEST)
@@ -138,8 +138,8 @@ def test_mismatched_recordings_are_refused(runner):
 
 
 @pytest.mark.real_data
-def test_a_rat_is_found_on_its_track(real_data):
-    """Bins in which the rat moves faster than a twentieth of the track a second, each fifth decoded from the rest."""
+def test_position_of_a_rat_on_its_track_is_decoded(real_data):
+    """Decode bins with movement above a twentieth of the track per second, each fifth from the rest."""
     pytest.importorskip("pynwb")
     from ingest.nwb.read_nwb import read_nwb
 

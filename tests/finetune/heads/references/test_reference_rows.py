@@ -1,4 +1,4 @@
-"""Rows beside a model: recurrent decoders, profiles of directions, time in the trial, random weights, and both."""
+"""Reference rows: recurrent decoders, profiles of directions, time in trial, random weights, rates and model."""
 
 from dataclasses import replace
 
@@ -24,7 +24,7 @@ def referred(problems, unit_model, settings):
     return problem, split, *probe_and_references(problem, model, problem.features(model), split, settings)
 
 
-def test_a_trial_of_any_length_is_one_window(problems, sources):
+def test_trial_of_any_length_is_one_window(problems, sources):
     problem = problems["velocity"]
     assert len(problem.windows) == TRIALS
     assert set(problem.windows.tokens_W.tolist()) == set(range(8, 16))
@@ -48,12 +48,12 @@ def test_every_row_predicts_the_same_samples(referred):
     assert references.rows["both"].detail.startswith("weight of the model by fold ")
 
 
-def test_rows_that_know_more_do_better(referred):
+def test_rows_with_more_information_score_higher(referred):
     _, _, _, references = referred
     value = {name: primary(row.predictions) for name, row in references.rows.items()}
     assert value["rate"] > value["rate_own"] + 0.02
     assert value["rate"] > 0.5
-    assert abs(value["time"]) < 0.2  # directions cancel
+    assert abs(value["time"]) < 0.2  # the mean over directions is zero
     assert value["majority"] == pytest.approx(0.0, abs=1e-9)
     assert value["oracle"] >= value["profile"] - 0.02
     assert value["profile"] > 0.4
@@ -62,7 +62,7 @@ def test_rows_that_know_more_do_better(referred):
     assert max(references.control) < 0.2
 
 
-def test_the_true_profile_explains_nothing_of_its_own_residual(referred):
+def test_true_profile_does_not_explain_its_residual(referred):
     _, _, _, references = referred
     oracle = references.rows["oracle"].predictions
     assert beyond_profile(oracle, oracle) == pytest.approx(0.0, abs=1e-12)
@@ -71,7 +71,7 @@ def test_the_true_profile_explains_nothing_of_its_own_residual(referred):
     assert beyond_profile(references.rows["majority"].predictions, oracle) < -0.5
 
 
-def test_a_profile_is_the_mean_of_training_trials_of_the_direction(referred):
+def test_profile_is_the_mean_of_training_trials_of_the_direction(referred):
     problem, split, _, references = referred
     fold, bins = split.folds[0], bins_of_trial(problem)
     sample = fold.test[5]
@@ -81,7 +81,7 @@ def test_a_profile_is_the_mean_of_training_trials_of_the_direction(referred):
     np.testing.assert_allclose(references.rows["oracle"].predictions.predicted_S[5], expected)
 
 
-def test_a_causal_decoder_sees_no_bin_of_the_future_and_neither_sees_another_window():
+def test_causal_decoder_sees_no_later_bin_and_no_other_window():
     torch.manual_seed(0)
     x_BTN, length_B = torch.randn(2, 9, 4), torch.tensor([9, 6])
     changed = x_BTN.clone()
@@ -96,7 +96,7 @@ def test_a_causal_decoder_sees_no_bin_of_the_future_and_neither_sees_another_win
         assert torch.equal(a[1, :6], b[1, :6])
 
 
-def test_no_label_of_a_test_sample_reaches_a_decoder(problems):
+def test_no_test_label_reaches_a_decoder(problems):
     problem = problems["velocity"]
     fold = problem.split(3, 0).folds[0]
     y_SK = np.full(problem.labels.y_S.shape, np.nan, np.float32)
@@ -107,7 +107,7 @@ def test_no_label_of_a_test_sample_reaches_a_decoder(problems):
         assert bool(y_TK.isfinite().all()) == (window in trained)
 
 
-def test_random_weights_are_drawn_by_the_seed_and_leave_the_model_as_it_is(unit_model):
+def test_random_weights_follow_the_seed_and_leave_the_model_unchanged(unit_model):
     model = unit_model
     before = {name: value.clone() for name, value in model.state_dict().items()}
     a, b, c = (random_weights(model, seed).state_dict() for seed in (1, 1, 2))
@@ -141,7 +141,7 @@ def test_models_of_units_and_of_the_population_are_read_and_finetuned(
         assert updates or same
 
 
-def test_heads_see_the_samples_that_they_ask_for(problems, unit_model):
+def test_heads_get_the_samples_that_they_request(problems, unit_model):
     for problem in problems.values():
         model = unit_model
         x_RF, row_S = problem.head_rows(problem.features(model)[-1].x_TF)

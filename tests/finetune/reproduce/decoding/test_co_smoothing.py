@@ -1,4 +1,4 @@
-"""Hidden units predicted from the others: the sums, the regression, and that nothing of a hidden unit leaks."""
+"""Hidden units predicted from the others: the sums, the regression, and no leak of hidden units."""
 
 import math
 from dataclasses import replace
@@ -28,7 +28,7 @@ def target(place, settings):
     return find_targets(table, catalog, 1)[0]
 
 
-def test_bits_are_those_of_a_loop_over_trials(target):
+def test_bits_equal_those_of_a_loop_over_trials(target):
     hidden = HiddenUnits.of(target.problem)
     rng = np.random.default_rng(0)
     predicted = [rng.uniform(0.5, 3, (len(hidden.bins(fold.test)), 8)) for fold in target.split.folds]
@@ -48,7 +48,7 @@ def test_bits_are_those_of_a_loop_over_trials(target):
     assert place == len(found) == 48
 
 
-def test_counts_of_hidden_units_do_not_reach_their_prediction(target):
+def test_counts_of_hidden_units_do_not_affect_their_prediction(target):
     torch.manual_seed(0)
     shape = {"dim": 16, "heads": 2, "patch_length": 1, "population_layers": 1}
     model = EIT(EITConfig(**shape, population_tables=[{target.problem.recording.id: 8}]))
@@ -82,7 +82,7 @@ def test_counts_of_hidden_units_do_not_reach_their_prediction(target):
         np.testing.assert_array_equal(other[:, group], plain_regression[:, group])
 
 
-def test_a_fit_is_where_the_gradient_vanishes():
+def test_gradient_vanishes_at_the_fit():
     rng = np.random.default_rng(0)
     x_TF = torch.as_tensor(rng.normal(size=(200, 5)))
     y_TU = torch.as_tensor(rng.poisson(np.exp(0.4 * x_TF.numpy()[:, :2])).astype(float))

@@ -1,4 +1,4 @@
-"""The table of decoded behaviour: its rows, its runs that go on, what pretraining leaves out, and its page."""
+"""The table of decoded behaviour: its rows, resuming, held-out time of pretraining, and its page."""
 
 import json
 from dataclasses import replace
@@ -27,7 +27,7 @@ from foundation.evaluation.metrics import primary, sums
 from foundation.store import Catalog, Interval, Store
 
 
-def test_each_seed_makes_every_row_and_deterministic_rows_are_made_once(rows):
+def test_every_seed_runs_every_row_and_deterministic_rows_run_once(rows):
     seeds = {name: [r.seed for r in found] for name, found in rows.items()}
     fixed = {"rate", "rate_own", "time", "profile", "oracle"}
     drawn = {f"{row}{end}" for row in ("frozen", "both", "shuffled") for end in ("", "_apart")}
@@ -47,7 +47,7 @@ def test_each_seed_makes_every_row_and_deterministic_rows_are_made_once(rows):
     assert rows["velocity/Ann/frozen"][0].detail["sums"] != rows["velocity/Ann/frozen_apart"][0].detail["sums"]
 
 
-def test_a_table_goes_on_where_it_was(settings, rows, place):
+def test_table_resumes(settings, rows, place):
     table = place / "results/reach.jsonl"
     whole, models = table.read_bytes(), sorted((place / "models").glob("*/model/model.safetensors"))
     written = [path.stat().st_mtime_ns for path in models]
@@ -68,7 +68,7 @@ def test_a_table_goes_on_where_it_was(settings, rows, place):
     table.write_bytes(whole)
 
 
-def test_another_configuration_is_refused_before_anything_is_made(settings, rows, place):
+def test_another_configuration_is_rejected_before_any_work(settings, rows, place):
     whole = (place / "results/reach.jsonl").read_bytes()
     other = replace(settings, decoding=replace(settings.decoding, folds=3, models=str(place / "other")))
     with pytest.raises(FoundationError, match=r"velocity/Ann/rate, seed 0, of .* is of another configuration"):
@@ -79,7 +79,7 @@ def test_another_configuration_is_refused_before_anything_is_made(settings, rows
         reproduce(replace(settings, decoding=replace(settings.decoding, subjects=["Dan"])))
 
 
-def test_place_is_decoded_where_it_is_asked_for_and_a_session_can_be_named(settings, place):
+def test_position_is_decoded_on_request_and_for_a_named_session(settings, place):
     catalog = Catalog.open(Store(place / "store"))
     table = replace(settings.decoding, subjects=["Ann-session0"], labels=["position"], work=["place", "place_causal"])
     (target,) = find_targets(table, catalog.where("subject == 'Ann'"), 1)
@@ -93,7 +93,7 @@ def test_place_is_decoded_where_it_is_asked_for_and_a_session_can_be_named(setti
     assert len(both.detail["choices"]["walk"]) == 2
 
 
-def test_models_of_a_block_have_not_seen_its_test_data(settings, place):
+def test_model_of_a_block_has_not_seen_its_test_data(settings, place):
     table = settings.decoding
     everything = Catalog.open(Store(place / "store"))
     catalog = everything.select([r.id for r in everything if r.subject.id in table.subjects])
@@ -138,7 +138,7 @@ def test_one_seed_has_the_intervals_of_finetune_and_several_their_mean(settings,
     assert min(g.low for g in one) <= both.low <= both.value <= both.high <= max(g.high for g in one)
 
 
-def test_the_page_renders_with_no_seed_with_one_and_with_several(rows, place, tmp_path):
+def test_page_renders_with_any_number_of_seeds(rows, place, tmp_path):
     assert "No run is there yet." in decoding_page(tmp_path, "")
     lines = read_results(place / "results/reach.jsonl")
     (tmp_path / "reach.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines if not line["seed"]))
@@ -199,7 +199,7 @@ def test_models_of_other_animals_and_variants_are_read(settings, place):
     assert page.index("| recipe | ") < page.index("| one step | ")
 
 
-def test_the_labels_of_another_animal_decode_one_without_labels(settings, place):
+def test_labels_of_one_animal_decode_another_without_labels(settings, place):
     catalog = Catalog.open(Store(place / "store"))
     chosen = catalog.select([r.id for r in catalog if r.subject.id in ("Ann", "Bob")])
     ann, bob = find_targets(replace(settings.decoding, labels=["velocity"]), chosen, 1)
@@ -213,7 +213,7 @@ def test_the_labels_of_another_animal_decode_one_without_labels(settings, place)
     found = decoded(rates)
     assert primary(found) > 0.4
     assert len(found.y_S) == sum(len(fold.test) for fold in ann.split.folds)
-    turned = [replace(rates[0], x_TF=np.roll(rates[0].x_TF, 4, axis=1))]  # units that prefer the other way
+    turned = [replace(rates[0], x_TF=np.roll(rates[0].x_TF, 4, axis=1))]  # units that prefer the opposite direction
     assert primary(decoded(turned)) < 0
     with pytest.raises(ValueError, match="others has 0 problems: expected one or more"):
         decode_by_others(ann.problem, (), None, lambda _: (None, rates), ann.split, 0)
@@ -222,12 +222,12 @@ def test_the_labels_of_another_animal_decode_one_without_labels(settings, place)
 
 
 def subjects_of(run, catalog):
-    """The animals whose units have rows in the model of a run."""
+    """Return the animals whose units have rows in the model of a run."""
     tables = json.loads((run / "model/config.json").read_text())["population_tables"]
     return {recording.subject.id for recording in catalog if any(recording.id in table for table in tables)}
 
 
-def test_shipped_tables_are_settings():
+def test_shipped_tables_are_valid_settings():
     shipped = {}
     for name in (name for name in config_names("reproduce") if name.startswith("reproduce/decoding-")):
         given = ["--config", name, "--store", "s"]

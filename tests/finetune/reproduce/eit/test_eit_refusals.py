@@ -1,4 +1,4 @@
-"""What the EIT table refuses, and that nothing is left of it."""
+"""Input that the EIT table rejects without leaving files."""
 
 from dataclasses import replace
 
@@ -18,7 +18,7 @@ QUICK = Rule(max_epochs=4, patience=2, smooth=2, learning_rate=3e-3)
 
 
 @pytest.mark.parametrize("model", ["mlp", "ndt"])
-def test_a_model_that_diverges_is_no_result(reaching, tmp_path, model):
+def test_diverged_model_gives_no_result(reaching, tmp_path, model):
     settings = ReproduceSettings(
         store=str(reaching[0]), output=str(tmp_path / "o"), name="t", page=str(tmp_path / "page.md"),
         eit=EITTable(models=[model], seeds=[1], rule=Rule(max_epochs=3, learning_rate=1e30)),
@@ -28,7 +28,7 @@ def test_a_model_that_diverges_is_no_result(reaching, tmp_path, model):
     assert not list(tmp_path.rglob("*.jsonl"))
 
 
-def test_tables_of_another_experiment_are_refused_before_anything_runs(reaching, tmp_path):
+def test_tables_of_another_experiment_are_rejected_before_any_run(reaching, tmp_path):
     base = ReproduceSettings(
         store=str(reaching[0]), output=str(tmp_path / "o"), name="t", page=str(tmp_path / "page.md"),
         eit=EITTable(models=["linear"]),
@@ -42,7 +42,7 @@ def test_tables_of_another_experiment_are_refused_before_anything_runs(reaching,
     assert not list((tmp_path / "o").glob("u*"))
 
 
-def test_the_error_of_the_runs_is_raised_although_the_page_fails_too(reaching, tmp_path):
+def test_error_of_a_run_is_raised_even_if_the_page_fails(reaching, tmp_path):
     (tmp_path / "page.md").mkdir()  # cannot be written over
     settings = ReproduceSettings(
         store=str(reaching[0]), output=str(tmp_path / "o"), name="t", page=str(tmp_path / "page.md"),
@@ -54,7 +54,7 @@ def test_the_error_of_the_runs_is_raised_although_the_page_fails_too(reaching, t
         reproduce(replace(settings, eit=EITTable(subject="Nobody", models=["linear"])))
 
 
-def test_trials_too_few_or_of_no_direction_are_named(reaching, reaching_recording, tmp_path, quick):
+def test_too_few_trials_or_missing_directions_are_named(reaching, reaching_recording, tmp_path, quick):
     train, _ = split(read_trials(find_recording(Catalog.open(Store(reaching[0])), "Chewie")))
     with pytest.raises(ConfigError, match="4 training trials: expected at least 5"):
         fit(lambda: MLPDecoder(MLPDecoderConfig(n_units=8)), train.where(slice(4)), 2, quick, 0)
@@ -68,7 +68,7 @@ def test_trials_too_few_or_of_no_direction_are_named(reaching, reaching_recordin
         read_trials(find_recording(Catalog.open(store), "Chewie"))
 
 
-def test_tables_that_cannot_be_are_refused():
+def test_invalid_tables_are_rejected():
     with pytest.raises(ConfigError, match="bins is 1 and models has 'ndt'"):
         EITTable(bins=1)
     assert EITTable(bins=1, models=["mlp"]).bins == 1

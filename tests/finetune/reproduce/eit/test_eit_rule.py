@@ -16,7 +16,7 @@ N_TRIALS, N_UNITS = 40, 9
 QUICK = Rule(max_epochs=4, patience=2, smooth=2, learning_rate=3e-3)
 
 
-def test_a_trace_changes_nothing_and_is_kept_beside_the_last_figure(reaching, tmp_path):
+def test_trace_changes_no_result_and_is_kept_with_the_last_figure(reaching, tmp_path):
     store = reaching[0]
     found = {}
     for trace in (False, True):
@@ -37,7 +37,7 @@ def test_a_trace_changes_nothing_and_is_kept_beside_the_last_figure(reaching, tm
     assert "chosen on the test trials" not in (tmp_path / "False.md").read_text()
 
 
-def test_windows_come_in_the_order_of_the_rule(reaching):
+def test_windows_follow_the_order_of_the_rule(reaching):
     train, _ = split(read_trials(find_recording(Catalog.open(Store(reaching[0])), "Chewie")))
     cuts = cut(train, 6)
     n_trials, n_starts = len(train), len(cuts) // len(train)
@@ -57,7 +57,9 @@ def test_windows_come_in_the_order_of_the_rule(reaching):
     for name, rule in rules.items():
         batches = []
         fit(lambda: Watched(MLPDecoderConfig(n_units=8, n_bins=6)), train, 6, rule, 0)
-        windows[name] = torch.cat(batches).numpy().reshape(2, *cuts.x_WNT.shape)  # no epoch leaves a lone window out
+        windows[name] = (
+            torch.cat(batches).numpy().reshape(2, *cuts.x_WNT.shape)
+        )  # no epoch leaves out a single last window
         first_batch[name] = batches[0].numpy()
     np.testing.assert_array_equal(windows["by trial"], np.stack([cuts.x_WNT, cuts.x_WNT]))
     x_RSNT = cuts.x_WNT.reshape(n_trials, n_starts, *cuts.x_WNT.shape[1:])
@@ -69,7 +71,7 @@ def test_windows_come_in_the_order_of_the_rule(reaching):
     np.testing.assert_array_equal(np.sort(windows["shuffled"][0], axis=0), np.sort(cuts.x_WNT, axis=0))
 
 
-def test_a_rule_without_an_order_keeps_its_earlier_key(reaching, tmp_path):
+def test_rule_without_an_order_keeps_its_earlier_key(reaching, tmp_path):
     assert "shuffle" not in Rule().config()  # keys of earlier results stay
     assert Rule(shuffle=False).config() == Rule().config() | {"shuffle": False}
     assert Rule(shuffle=False, order="start").config() == Rule().config() | {"shuffle": False, "order": "start"}
@@ -84,7 +86,7 @@ def test_a_rule_without_an_order_keeps_its_earlier_key(reaching, tmp_path):
     assert "`reproduce/eit-chewie-T6-by-start`) has not been run here." in page
 
 
-def test_a_table_by_start_says_so_and_has_keys_of_its_own(reaching, tmp_path):
+def test_table_in_order_of_start_has_its_own_keys(reaching, tmp_path):
     found = {}
     for order in ("trial", "start"):
         output, page = str(tmp_path / order), str(tmp_path / f"{order}.md")
@@ -106,12 +108,12 @@ def test_a_table_by_start_says_so_and_has_keys_of_its_own(reaching, tmp_path):
         ({"order": "random", "shuffle": False}, "order is 'random': expected one of trial, start"),
     ],
 )
-def test_an_order_that_would_not_be_kept_is_refused(rule, message):
+def test_order_that_cannot_be_kept_is_rejected(rule, message):
     with pytest.raises(ConfigError, match=message):
         Rule(**rule)
 
 
-def test_how_long_a_model_trains_is_found_without_the_test_trials(reaching, monkeypatch):
+def test_training_length_is_chosen_without_test_trials(reaching, monkeypatch):
     from finetune.reproduce.eit import decoding
 
     train, _ = split(read_trials(find_recording(Catalog.open(Store(reaching[0])), "Chewie")))

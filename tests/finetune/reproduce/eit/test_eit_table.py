@@ -1,4 +1,4 @@
-"""The EIT table: its windows, its floor, its runs that go on, and its page."""
+"""The EIT table: its windows, its floor, resuming, and its page."""
 
 from dataclasses import replace
 
@@ -21,7 +21,7 @@ N_TRIALS, N_UNITS = 40, 9
 QUICK = Rule(max_epochs=4, patience=2, smooth=2, learning_rate=3e-3)
 
 
-def test_trials_are_cut_as_the_paper_says(reaching):
+def test_trials_are_cut_as_in_the_paper(reaching):
     path, labels = reaching
     trials = read_trials(find_recording(Catalog.open(Store(path)), "Chewie"))
     assert trials.rate_RNT.shape == (40, 9, 9)
@@ -41,7 +41,7 @@ def test_trials_are_cut_as_the_paper_says(reaching):
         cut(test, 9)
 
 
-def test_the_floor_tells_directions_and_shuffled_ones_not(reaching):
+def test_floor_decodes_directions_but_not_shuffled_ones(reaching):
     train, test = split(read_trials(find_recording(Catalog.open(Store(reaching[0])), "Chewie")))
     predicted_WT, _ = floor(train, test, 6)
     assert right_by_trial(predicted_WT, cut(test, 6)).mean() > 0.8
@@ -51,7 +51,7 @@ def test_the_floor_tells_directions_and_shuffled_ones_not(reaching):
 
 
 @pytest.mark.parametrize("name", ["mlp", "gru", "ndt", "ndt-sup", "eit-t", "eit"])
-def test_every_model_runs_and_its_result_is_kept(table, tmp_path, name):
+def test_every_model_runs_and_saves_its_result(table, tmp_path, name):
     settings = table(tmp_path, models=[name], seeds=[3], rule=Rule(max_epochs=2, patience=1))
     folder = reproduce(settings)
     [result] = read_all(folder)[name]
@@ -61,7 +61,7 @@ def test_every_model_runs_and_its_result_is_kept(table, tmp_path, name):
     assert (tmp_path / "page.md").read_text().count("| 1 |") >= 1
 
 
-def test_a_table_goes_on_where_it_was_and_never_mixes(table, tmp_path, forget):
+def test_table_resumes_and_never_mixes_settings(table, tmp_path, forget):
     settings = table(tmp_path)
     folder = reproduce(settings)
     first = read_all(folder)
@@ -80,12 +80,12 @@ def test_a_table_goes_on_where_it_was_and_never_mixes(table, tmp_path, forget):
         reproduce(settings)
 
 
-def test_controls_are_the_first_seed_with_directions_dealt_anew(table, reaching, tmp_path):
+def test_controls_are_the_first_seed_with_shuffled_directions(table, reaching, tmp_path):
     plain = read_all(reproduce(table(tmp_path / "plain", models=["linear", "eit"], transfer_from="Mihi")))
     asked = table(tmp_path / "both", models=["linear", "eit"], transfer_from="Mihi", controls=1)
     both = read_all(reproduce(asked))
     assert set(both) - set(plain) == {"linear-shuffled", "eit-shuffled", "transfer-Mihi-shuffled"}
-    for name, found in plain.items():  # a control changes nothing of the row beside it, nor what was made before
+    for name, found in plain.items():  # a control changes neither its row nor earlier results
         assert [(r.key, r.right_R) for r in both[name]] == [(r.key, r.right_R) for r in found]
         [control] = both[f"{name}-shuffled"]
         assert control.seed == found[0].seed
@@ -105,7 +105,7 @@ def test_controls_are_the_first_seed_with_directions_dealt_anew(table, reaching,
         table(tmp_path, controls=-1)
 
 
-def test_the_page_lists_finished_and_missing_runs(table, tmp_path):
+def test_page_lists_finished_and_missing_runs(table, tmp_path):
     reproduce(table(tmp_path))
     page = (tmp_path / "page.md").read_text()
     assert "32 training and 8 test trials" in page
@@ -117,7 +117,7 @@ def test_the_page_lists_finished_and_missing_runs(table, tmp_path):
     assert str(tmp_path) not in page
 
 
-def test_the_page_reports_shortfalls_and_attempts(tmp_path):
+def test_page_reports_shortfalls_and_attempts(tmp_path):
     from dataclasses import asdict
 
     config = {"subject": "Chewie", "bins": 2, "rule": Rule(epochs=400).config()}
@@ -141,7 +141,7 @@ def test_the_page_reports_shortfalls_and_attempts(tmp_path):
 
 
 @pytest.mark.parametrize("name", [n for n in config_names("reproduce") if n.startswith("reproduce/eit-")])
-def test_shipped_tables_are_settings(name):
+def test_shipped_tables_are_valid_settings(name):
     given = ["--config", name, "--store", "s"]
     settings = parse(build_parser("reproduce", reproduce, ReproduceSettings), ReproduceSettings, given)
     assert f"reproduce/{settings.name}" == name

@@ -23,7 +23,7 @@ N_TRIALS, N_UNITS = 40, 9
 QUICK = Rule(max_epochs=4, patience=2, smooth=2, learning_rate=3e-3)
 
 
-def test_a_frozen_module_of_another_animal_gets_a_head(table, tmp_path):
+def test_frozen_module_of_another_animal_gets_a_head(table, tmp_path):
     settings = table(tmp_path, models=["linear"], seeds=[0], transfer_from="Mihi")
     folder = reproduce(settings)
     [result] = read_all(folder)["transfer-Mihi"]
@@ -35,7 +35,7 @@ def test_a_frozen_module_of_another_animal_gets_a_head(table, tmp_path):
     assert "transfer-Mihi" not in page
 
 
-def test_a_transfer_takes_the_weights_of_the_run_that_trained_its_source(table, tmp_path, monkeypatch):
+def test_transfer_uses_the_weights_of_the_run_that_trained_its_source(table, tmp_path, monkeypatch):
     from finetune.reproduce.eit import eit_runs
 
     short = {"seeds": [0], "rule": Rule(max_epochs=2, patience=1)}
@@ -67,7 +67,7 @@ def test_a_transfer_takes_the_weights_of_the_run_that_trained_its_source(table, 
     assert not list((tmp_path / "torn").glob("runs/**/transfer-*"))
 
 
-def test_a_source_whose_weights_are_gone_is_trained_for_the_epochs_its_result_says(table, tmp_path, monkeypatch):
+def test_source_with_missing_weights_is_retrained_for_the_epochs_of_its_result(table, tmp_path, monkeypatch):
     from finetune.reproduce.eit import eit_runs
 
     short = {"seeds": [0], "rule": Rule(max_epochs=3, patience=1, smooth=1, learning_rate=3e-3)}
@@ -80,13 +80,13 @@ def test_a_source_whose_weights_are_gone_is_trained_for_the_epochs_its_result_sa
     fit = eit_runs.fit
     monkeypatch.setattr(eit_runs, "fit", lambda *given, **more: (rules.append(given[3].epochs), fit(*given, **more))[1])
     [found] = read_all(reproduce(table(tmp_path, models=["linear"], transfer_from="Mihi", **short)))["transfer-Mihi"]
-    assert rules == [source.detail["epochs"], None]  # nothing is searched anew but the head's own epochs
+    assert rules == [source.detail["epochs"], None]  # only the head's number of epochs is searched again
     assert found.detail["source_epochs"] == source.detail["epochs"]
     again = load_file(kept / "model.safetensors")
     assert all(torch.equal(again[name], wanted[name]) for name in wanted)
 
 
-def test_a_head_on_cached_features_equals_one_on_the_frozen_module(reaching):
+def test_head_on_cached_features_equals_head_on_frozen_module(reaching):
     train, _ = split(read_trials(find_recording(Catalog.open(Store(reaching[0])), "Chewie")))
     torch.manual_seed(0)
     there = EITPublished(EITPublishedConfig(n_units=5, n_bins=2)).eval()

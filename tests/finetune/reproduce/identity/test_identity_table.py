@@ -1,4 +1,4 @@
-"""The table of identity on tiny simulated networks: its rows, how it goes on, and its page."""
+"""The identity table on tiny simulated networks: its rows, resuming, and its page."""
 
 from dataclasses import replace
 
@@ -45,7 +45,7 @@ def settings_for(networks_store, tmp_path):
     return build
 
 
-def test_every_row_runs_and_the_page_says_so(settings_for, tmp_path):
+def test_every_row_runs_and_appears_on_the_page(settings_for, tmp_path):
     found = read_all(reproduce(settings_for(rows=list(ROWS))))
     assert set(found) == {f"plain-{row}" for row in ROWS}
     for [result] in found.values():
@@ -67,7 +67,7 @@ def test_every_row_runs_and_the_page_says_so(settings_for, tmp_path):
     assert str(tmp_path) not in page
 
 
-def test_a_table_goes_on_where_it_was_and_never_mixes(settings_for, forget):
+def test_table_resumes_and_never_mixes_settings(settings_for, forget):
     settings = settings_for(rows=["isi", "infonce"], seeds=[0, 1])
     folder = reproduce(settings)
     first = read_all(folder)
@@ -101,7 +101,7 @@ def test_variants_change_the_recipe_and_its_networks(settings_for, tmp_path):
         reproduce(settings_for(labelled=2))
 
 
-def test_a_verdict_goes_by_the_interval_of_the_difference():
+def test_verdict_depends_on_the_interval_of_the_difference():
     def row(name, right_R):
         return [RunResult(name, 0, "", {}, {}, float(np.mean(right_R)), right_R, {})]
 
@@ -127,7 +127,7 @@ def test_invalid_settings_are_named():
         IdentityTable(levels={})
 
 
-def test_the_shipped_table_is_settings_and_its_recipe_is_shipped():
+def test_shipped_table_is_valid_and_its_recipe_is_shipped():
     given = ["--config", "reproduce/identity", "--store", "s"]
     settings = parse(build_parser("reproduce", reproduce, ReproduceSettings), ReproduceSettings, given)
     assert settings.identity == IdentityTable()
@@ -137,7 +137,7 @@ def test_the_shipped_table_is_settings_and_its_recipe_is_shipped():
 
 
 @pytest.mark.parametrize("name", ["identity-variants", "identity-networks"])
-def test_the_variants_of_a_shipped_table_are_settings_of_pretraining(name):
+def test_variants_of_a_shipped_table_are_valid_pretraining_settings(name):
     given = ["--config", f"reproduce/{name}", "--store", "s"]
     table = parse(build_parser("reproduce", reproduce, ReproduceSettings), ReproduceSettings, given).identity
     recipes = [find_settings(table, row, 0).identity() for row in table.all_rows() if row.startswith("variant")]

@@ -10,7 +10,7 @@ QUICK = CEBRASettings(architecture="offset5-model", dim=3, hidden=16, steps=150,
 
 @pytest.fixture(scope="module")
 def wandering():
-    """A population that codes for an angle that goes round slowly."""
+    """Return a population that encodes a slowly rotating angle."""
     rng = np.random.default_rng(0)
     angle_T = np.cumsum(rng.normal(0.05, 0.05, 800))
     preferred_N = np.linspace(0, 2 * np.pi, 20, endpoint=False)
@@ -24,7 +24,7 @@ def readout(z_TD, y_TK):
     return 1 - ((x[600:] @ weights - y_TK[600:]) ** 2).sum() / ((y_TK[600:] - y_TK[:600].mean(0)) ** 2).sum()
 
 
-def test_it_finds_the_coded_variable_and_is_saved_without_a_pickle(wandering, tmp_path):
+def test_cebra_finds_the_encoded_variable_and_saves_without_a_pickle(wandering, tmp_path):
     x_TN, y_TK = wandering
     encoder = CEBRAEncoder(QUICK).fit(x_TN[:600], y_TK[:600])
     z_TD = encoder.transform(x_TN)
@@ -42,7 +42,7 @@ def test_it_finds_the_coded_variable_and_is_saved_without_a_pickle(wandering, tm
         CEBRAEncoder.from_pretrained(tmp_path)
 
 
-def test_impossible_settings_are_refused():
+def test_invalid_settings_are_rejected():
     with pytest.raises(ConfigError, match="architecture is 'offset2-model'"):
         CEBRASettings(architecture="offset2-model")
     with pytest.raises(ConfigError, match="steps is 0"):

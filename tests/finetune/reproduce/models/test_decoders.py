@@ -1,4 +1,4 @@
-"""EIT as published, MLP, GRU and NDT: shapes, what each may see, and that they learn."""
+"""EIT as published, MLP, GRU and NDT: shapes, allowed inputs, and learning."""
 
 import pytest
 import torch
@@ -36,7 +36,7 @@ def build(name, **changes):
 
 
 @pytest.mark.parametrize("name", EVERY)
-def test_it_gives_classes_and_comes_back_from_a_folder(name, tmp_path):
+def test_mlflow_head_predicts_classes_and_reloads_from_a_folder(name, tmp_path):
     model, x = build(name).eval(), torch.randn(5, 7, 3)
     out = model(x)
     assert out.logits_BTC.shape == (5, 3, 4)
@@ -48,7 +48,7 @@ def test_it_gives_classes_and_comes_back_from_a_folder(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", sorted(set(EVERY) - {"ndt"}))
-def test_it_learns_separable_directions(name):
+def test_decoder_learns_separable_directions(name):
     model = build(name, dropout=0.0, **({"head_dropout": 0.0} if name.startswith("eit") else {})).train()
     labels = torch.arange(4).repeat(8)
     x = F.one_hot(labels, 7).float()[..., None].expand(-1, -1, 3) * 2 + torch.randn(32, 7, 3) * 0.1
@@ -62,12 +62,12 @@ def test_it_learns_separable_directions(name):
 
 
 @pytest.mark.parametrize("name", ["mlp", "ndt"])
-def test_another_population_or_window_is_refused(name):
+def test_another_population_or_window_is_rejected(name):
     with pytest.raises(ValueError, match="windows of 8 units and 3 bins: expected 7 units and 3 bins"):
         build(name)(torch.randn(2, 8, 3))
 
 
-def test_folded_attention_is_attention_forward_and_gradient():
+def test_folded_attention_equals_attention_in_output_and_gradient():
     torch.manual_seed(0)
     attention = WideAttention(16, heads=6, head_dim=64).double()
     x = torch.randn(5, 9, 16, dtype=torch.float64, requires_grad=True)
@@ -93,10 +93,10 @@ def test_folded_attention_is_attention_forward_and_gradient():
 
 
 @pytest.mark.parametrize("n_bins", [1, 2, 6])
-def test_windows_that_are_the_same_are_computed_once_and_nothing_changes(n_bins, monkeypatch):
+def test_repeated_windows_are_computed_once_with_equal_results(n_bins, monkeypatch):
     torch.manual_seed(0)
     counts = torch.poisson(torch.full((16, 20, n_bins), 0.3))
-    x = counts * 10 - torch.rand(20)[:, None]  # a mean of each unit's own is taken out
+    x = counts * 10 - torch.rand(20)[:, None]  # the mean of each unit is subtracted
     place, which = distinct_rows(x.flatten(0, 1))
     known = {tuple(row) for row in x.flatten(0, 1).tolist()}
     assert len(place) == len(known) < 16 * 20
@@ -121,7 +121,7 @@ def test_windows_that_are_the_same_are_computed_once_and_nothing_changes(n_bins,
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
 
 
-def test_a_gradient_of_the_input_is_there_for_whoever_asks():
+def test_input_gradient_is_available():
     model = build("eit-t")
     x = torch.zeros(2, 7, 3, requires_grad=True)
     model.eval()(x, torch.zeros(2, 3, dtype=torch.int64)).loss.backward()
@@ -129,7 +129,7 @@ def test_a_gradient_of_the_input_is_there_for_whoever_asks():
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5])
-def test_dropout_drops_its_share_and_keeps_the_mean(share):
+def test_dropout_drops_its_share_and_preserves_the_mean(share):
     torch.manual_seed(0)
     x = torch.randn(400, 500, requires_grad=True)
     kept = Dropout(share)(x)
@@ -145,7 +145,7 @@ def test_dropout_drops_its_share_and_keeps_the_mean(share):
     assert torch.equal(Dropout(0.0)(x), x)
 
 
-def test_the_published_shape_has_the_published_parameters():
+def test_published_shape_has_the_published_number_of_parameters():
     model = EITPublished(EITPublishedConfig(n_units=163, n_bins=2))
     attention = 16 * 3 * 384 + 384 * 16 + 16
     norms = 2 * 2 * 16
@@ -155,12 +155,12 @@ def test_the_published_shape_has_the_published_parameters():
     assert sum(p.numel() for p in model.parameters()) == individual + interaction + heads
 
 
-def test_the_individual_module_replaces_its_input_by_attention():
+def test_individual_module_replaces_its_input_by_attention():
     model = build("eit").eval()
     block = model.individual.blocks[0]
     for p in block.attention.parameters():
         p.data.zero_()
-    # without a residual nothing of the input is left when attention says nothing
+    # without a residual, zero attention output leaves no input
     assert torch.equal(block(torch.randn(2, 3, 16)), block(torch.randn(2, 3, 16)))
     kept = build("eit", individual_residual=True).eval().individual.blocks[0]
     for p in kept.attention.parameters():
@@ -168,7 +168,7 @@ def test_the_individual_module_replaces_its_input_by_attention():
     assert not torch.equal(kept(torch.randn(2, 3, 16)), kept(torch.randn(2, 3, 16)))
 
 
-def test_the_individual_module_knows_neither_other_units_nor_their_names():
+def test_individual_module_ignores_other_units_and_their_identity():
     model, x = build("eit").eval(), torch.randn(2, 7, 3)
     other = x.clone()
     other[:, 6] += 3
@@ -178,11 +178,11 @@ def test_the_individual_module_knows_neither_other_units_nor_their_names():
     assert (two.logits_BTC - one.logits_BTC).abs().max() > 1e-3
     order = torch.tensor([3, 0, 4, 1, 2, 6, 5])
     torch.testing.assert_close(model.individual(x[:, order])[0], h[:, order])
-    # the table of units makes the interaction module know who is who
+    # the table of units tells the interaction module the identity of units
     assert (model.interaction(h[:, order]) - model.interaction(h)[..., order]).abs().max() > 1e-3
 
 
-def test_the_loss_is_the_interactions_and_half_the_individuals():
+def test_loss_is_interaction_plus_half_of_individual():
     model, x = build("eit").eval(), torch.randn(2, 7, 3)
     labels = torch.randint(0, 4, (2, 3))
     out = model(x, labels)
@@ -191,7 +191,7 @@ def test_the_loss_is_the_interactions_and_half_the_individuals():
     torch.testing.assert_close(out.loss, parts[0] + 0.5 * parts[1])
 
 
-def test_a_transferred_individual_module_is_frozen_under_a_head_for_another_population():
+def test_transferred_individual_module_is_frozen_under_a_new_head():
     model = build("eit")
     other = model.transfer(n_units=11)
     x = torch.randn(4, 11, 3)
@@ -205,7 +205,7 @@ def test_a_transferred_individual_module_is_frozen_under_a_head_for_another_popu
     assert all(torch.equal(a, b) and torch.equal(b, c) for a, b, c in pairs)
 
 
-def test_ndt_masks_the_share_that_it_says_and_sees_nothing_of_it():
+def test_ndt_masks_its_share_and_does_not_see_masked_bins():
     model = build("ndt", mask_share=1 / 3).eval()
     masked = model.draw_mask(500, torch.device("cpu"))
     assert (masked.sum(1) == 1).all()
@@ -261,6 +261,6 @@ def test_checkpointing_and_bf16(name):
         (NDTConfig, {"mask_share": 0.0}, "mask_share is 0.0"),
     ],
 )
-def test_impossible_shapes_are_refused(config, change, what):
+def test_invalid_shapes_are_rejected(config, change, what):
     with pytest.raises(ConfigError, match=what):
         config(**change)

@@ -25,7 +25,7 @@ def batch(seed):
     return *snippet_batch(both, (0.0, 60.0), SCALES), torch.arange(2).repeat_interleave(8)
 
 
-def test_histograms_count_intervals_as_plain_loops_do():
+def test_interval_histograms_equal_those_of_plain_loops():
     rng = np.random.default_rng(0)
     times = np.sort(rng.uniform(0, 20, 80))
     scale = Timescale(3.0, 30, step=1.5)
@@ -48,7 +48,7 @@ def test_snippets_without_events_are_masked_and_a_unit_keeps_one():
         snippet_batch([np.empty(0)], (0.0, 2.0), [Timescale(3.0, 30)])
 
 
-def test_it_tells_firing_patterns_apart_on_new_units(tmp_path):
+def test_lolcat_separates_firing_patterns_of_new_units(tmp_path):
     torch.manual_seed(0)
     model = LOLCAT(LOLCATConfig(n_features=[30, 24], n_classes=2, dim=16, heads=2))
     histograms, masks, labels = batch(0)
@@ -67,7 +67,7 @@ def test_it_tells_firing_patterns_apart_on_new_units(tmp_path):
     assert loaded.encoders[0].mean_F.abs().max() > 0
 
 
-def test_attention_says_which_snippets_were_used():
+def test_attention_shows_which_snippets_were_used():
     model = LOLCAT(LOLCATConfig(n_features=[30, 24], dim=16, heads=2)).eval()
     histograms, masks, _ = batch(0)
     masks[0][:, ::2] = False
@@ -75,7 +75,7 @@ def test_attention_says_which_snippets_were_used():
     weights, mask = out.attention_BHS, torch.cat(masks, 1)
     torch.testing.assert_close(weights.sum(-1), torch.ones(16, 2))
     assert weights.masked_select(~mask[:, None].expand_as(weights)).abs().max() == 0
-    # what no head used has no influence; what was used has
+    # snippets that no head used have no influence; used snippets do
     junk = [histograms[0].clone(), histograms[1]]
     junk[0][:, ::2] += 50
     assert torch.equal(model(junk, masks).logits_BC, out.logits_BC)
@@ -83,7 +83,7 @@ def test_attention_says_which_snippets_were_used():
     assert (model(junk, masks).logits_BC - out.logits_BC).abs().max() > 1e-3
 
 
-def test_order_of_snippets_and_padding_change_nothing():
+def test_order_of_snippets_and_padding_do_not_matter():
     model = LOLCAT(LOLCATConfig(n_features=[30, 24], dim=16, heads=2)).eval()
     histograms, masks, _ = batch(0)
     plain = model(histograms, masks)
@@ -95,7 +95,7 @@ def test_order_of_snippets_and_padding_change_nothing():
     torch.testing.assert_close(model(padded, pads).logits_BC, plain.logits_BC, rtol=1e-5, atol=1e-5)
 
 
-def test_snippets_are_left_out_in_training_up_to_the_share():
+def test_snippet_dropout_stays_within_its_share():
     model = LOLCAT(LOLCATConfig(snippet_dropout=0.6)).train()
     torch.manual_seed(0)
     mask = torch.ones(2000, 50, dtype=torch.bool)
@@ -119,7 +119,7 @@ def test_bins_that_never_vary_become_zero():
 
 
 @pytest.mark.parametrize("training", [False, True])
-def test_a_unit_without_a_snippet_is_refused(training):
+def test_unit_without_a_snippet_is_rejected(training):
     model = LOLCAT(LOLCATConfig(n_features=[4, 5], dim=8, heads=2)).train(training)
     histograms = [torch.rand(3, 2, 4), torch.rand(3, 2, 5)]
     masks = [torch.ones(3, 2, dtype=torch.bool) for _ in range(2)]
@@ -130,13 +130,13 @@ def test_a_unit_without_a_snippet_is_refused(training):
         model(histograms, masks)
 
 
-def test_a_scale_is_fitted_to_a_snippet_or_more():
+def test_timescale_needs_at_least_one_snippet():
     model = LOLCAT(LOLCATConfig(n_features=[4, 5], dim=8, heads=2))
     histograms = [torch.rand(3, 2, 4), torch.rand(3, 2, 5)]
     masks = [torch.ones(3, 2, dtype=torch.bool), torch.zeros(3, 2, dtype=torch.bool)]
     with pytest.raises(ValueError, match=r"masks\[1\] excludes all 6 snippets"):
         model.fit_scale(histograms, masks)
-    assert model.encoders[0].mean_F.abs().max() == 0  # nothing is fitted by half
+    assert model.encoders[0].mean_F.abs().max() == 0  # no partial fit
     for trains, scales in (([], [Timescale()]), ([np.empty(0)], [])):
         message = f"{len(trains)} trains and {len(scales)} scales: expected at least one of each"
         with pytest.raises(ValueError, match=message):

@@ -24,7 +24,7 @@ def by_loops(weights, gradients_S, rates_S, momentum, decay, trust, adapted=None
 @pytest.mark.parametrize("shape", [(3, 4), (5,)])
 @pytest.mark.parametrize("scale", [1.0, 0.0])  # of the weights at first: none have no norm to go by
 @pytest.mark.parametrize("adapted", [None, True, False])
-def test_steps_are_those_of_the_paper(shape, scale, adapted):
+def test_steps_match_the_paper(shape, scale, adapted):
     rng = np.random.default_rng(0)
     start, gradients_S, rates_S = (
         rng.normal(size=shape) * scale,
@@ -41,7 +41,7 @@ def test_steps_are_those_of_the_paper(shape, scale, adapted):
     assert np.allclose(weights.detach().numpy(), expected, rtol=1e-12, atol=0)
 
 
-def test_the_size_of_a_gradient_does_not_matter_to_a_layer():
+def test_layer_update_is_independent_of_gradient_size():
     moved = []
     for size in (1e-3, 1e3):
         layer = nn.Linear(6, 6, bias=False)
@@ -53,7 +53,7 @@ def test_the_size_of_a_gradient_does_not_matter_to_a_layer():
     assert moved[0] == pytest.approx(1e-3 * 3.0, rel=1e-4)  # a thousandth of the norm of 36 weights of 0.5
 
 
-def test_a_closure_is_called_and_its_loss_given_back():
+def test_closure_is_called_and_its_loss_returned():
     layer = nn.Linear(3, 1)
     optimizer = LARS(layer.parameters(), lr=0.1)
     before = layer.weight.detach().clone()

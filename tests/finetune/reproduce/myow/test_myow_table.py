@@ -1,4 +1,4 @@
-"""The MYOW tables: bins and splits, training by one rule, runs that go on, and the page with its map."""
+"""The MYOW tables: bins and splits, training by one rule, resuming, and the page with its map."""
 
 import dataclasses
 
@@ -94,7 +94,7 @@ def recordings(make_recording, tmp_path_factory):
     return path, label
 
 
-def test_sleep_of_one_state_and_reaches_that_nobody_saw_are_named(make_recording, tmp_path):
+def test_sleep_of_one_state_and_missing_reaches_are_named(make_recording, tmp_path):
     asleep = sleeping(make_recording)
     states = asleep.intervals["states"]
     one = Interval(states.start, states.end, {"state": np.full(len(states.start), "wake")})
@@ -113,7 +113,7 @@ def test_sleep_of_one_state_and_reaches_that_nobody_saw_are_named(make_recording
         read_reaches(find_recording(catalog, "Chewie"))
 
 
-def test_an_objective_that_diverges_is_no_result(recordings, tmp_path):
+def test_diverged_objective_gives_no_result(recordings, tmp_path):
     wild = dataclasses.replace(QUICK, optimizer="sgd", learning_rate=1e30)
     for model in ("byol", "supervised"):
         with pytest.raises(FoundationError, match="lower it"):
@@ -135,7 +135,7 @@ def found(recordings, subject):
     return find_recording(Catalog.open(Store(recordings[0])), subject)
 
 
-def test_reaches_are_split_by_trial_and_fast_bins_count(recordings):
+def test_reaches_are_split_by_trial_and_only_fast_bins_count(recordings):
     parts = read_reaches(found(recordings, "Chewie"))
     assert [len(p) // 9 for p in (parts.learn, parts.held, parts.train, parts.test)] == [26, 6, 32, 8]
     assert parts.test.group_M.min() == parts.train.group_M.max() + 1
@@ -153,7 +153,7 @@ def test_sleep_is_split_in_time_as_released(recordings):
     assert parts.whole.group_M.max() == 2  # blocks of ten minutes in 1,600 s
 
 
-def test_partners_are_near_and_of_the_same_trial(recordings):
+def test_positive_pairs_are_near_and_in_the_same_trial(recordings):
     import torch
 
     bins = read_reaches(found(recordings, "Chewie")).train
@@ -165,7 +165,7 @@ def test_partners_are_near_and_of_the_same_trial(recordings):
     assert (bins.group_M[partner] == bins.group_M[rows]).all()
 
 
-def test_the_floor_reads_labels_and_not_those_of_other_trials(recordings, tmp_path):
+def test_floor_decodes_labels_but_not_shuffled_ones(recordings, tmp_path):
     for subject, task in (("Chewie", "reach"), ("mouse", "sleep")):
         settings = table(recordings, tmp_path / task, subject=subject, task=task, models=["linear", "shuffled"])
         rows = read_all(reproduce(settings))
@@ -178,7 +178,7 @@ def test_the_floor_reads_labels_and_not_those_of_other_trials(recordings, tmp_pa
 
 @pytest.mark.parametrize("task", ["reach", "sleep"])
 @pytest.mark.parametrize("name", LEARNED)
-def test_every_row_is_made_and_its_result_kept(recordings, tmp_path, name, task):
+def test_every_row_runs_and_saves_its_result(recordings, tmp_path, name, task):
     if name == "cebra":
         pytest.importorskip("cebra")
     subject = "Chewie" if task == "reach" else "mouse"
@@ -197,7 +197,7 @@ def test_every_row_is_made_and_its_result_kept(recordings, tmp_path, name, task)
         assert ("![Map of states](page/t/myow-map.svg)" in page) == (name == "myow")
 
 
-def test_the_map_is_that_of_the_first_seed_whatever_order_seeds_are_run_in(recordings, tmp_path):
+def test_map_shows_the_first_seed_in_any_run_order(recordings, tmp_path):
     pictures = []
     for seed in (1, 2, 0):
         settings = table(recordings, tmp_path, subject="mouse", task="sleep", models=["byol"], seeds=[seed])
@@ -216,7 +216,7 @@ def test_labels_train_the_supervised_baseline(recordings, tmp_path):
         assert read_all(reproduce(settings))["supervised"][0].accuracy > 0.6
 
 
-def test_a_table_goes_on_where_it_was_and_never_mixes(recordings, tmp_path, forget):
+def test_table_resumes_and_never_mixes_settings(recordings, tmp_path, forget):
     settings = table(recordings, tmp_path, seeds=[0, 1])
     folder = reproduce(settings)
     first = read_all(folder)
@@ -233,7 +233,7 @@ def test_a_table_goes_on_where_it_was_and_never_mixes(recordings, tmp_path, forg
     assert "Not run yet: supervised baseline, MYOW, Swap-VAE, CEBRA (time)." in page
 
 
-def test_scales_of_norms_take_the_rates_of_layers_where_asked_and_biases_never(recordings):
+def test_norm_scales_get_layer_rates_on_request_and_biases_never(recordings):
     bins = read_reaches(found(recordings, "Chewie")).train
     data = _Data(bins, raw=False, reach=True, max_distance=0.4)
     lars = dataclasses.replace(QUICK, optimizer="lars", supervised_learning_rate=1e-3, adapt_scales=True)
@@ -247,7 +247,7 @@ def test_scales_of_norms_take_the_rates_of_layers_where_asked_and_biases_never(r
     assert [group["adapted"] for group in by_shape.optimizer.param_groups] == [None]
 
 
-def test_a_setting_of_myow_alone_leaves_the_other_rows_as_they_are(recordings, tmp_path, forget):
+def test_myow_setting_leaves_other_rows_unchanged(recordings, tmp_path, forget):
     lars = dataclasses.replace(QUICK, optimizer="lars", supervised_learning_rate=1e-3)
     folder = reproduce(table(recordings, tmp_path, models=["supervised", "byol"], training=lars))
     key = read_all(folder)["byol"][0].key
@@ -260,7 +260,7 @@ def test_a_setting_of_myow_alone_leaves_the_other_rows_as_they_are(recordings, t
     assert after["byol"][0].config["training"]["adapt_scales"]
 
 
-def test_errors_of_directions_go_round_the_circle():
+def test_direction_errors_are_circular():
     assert score("reach", np.array([-0.1, np.pi, 0.5]), np.array([2 * np.pi, -np.pi, 0.0])) == pytest.approx(2 / 3)
 
 
@@ -282,7 +282,7 @@ def test_invalid_settings_and_recordings_are_named(recordings):
 
 
 @pytest.mark.parametrize("name", [n for n in config_names("reproduce") if n.startswith("reproduce/myow-")])
-def test_shipped_tables_are_settings(name):
+def test_shipped_tables_are_valid_settings(name):
     given = ["--config", name, "--store", "s"]
     settings = parse(build_parser("reproduce", reproduce, ReproduceSettings), ReproduceSettings, given)
     assert f"reproduce/{settings.name}" == name

@@ -1,4 +1,4 @@
-"""The table of firing modes on tiny simulated networks: split, features, rule, models; how it goes on; its page."""
+"""The table of firing modes on tiny simulated networks: split, features, rule, models, resuming, and its page."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -70,7 +70,7 @@ def settings_for(networks_store, tmp_path, **changes):
     )
 
 
-def test_networks_are_whole_on_one_side_and_every_mode_is_there(catalog):
+def test_networks_are_not_split_and_every_mode_is_present(catalog):
     cut = Cut.of(catalog, "plain", small_table())
     names = {part: {r.subject.id for r in getattr(cut, part).recordings} for part in ("learn", "held", "train", "test")}
     assert names["learn"] == {"plainnet01", "plainnet02", "plainnet03"}
@@ -86,14 +86,14 @@ def test_networks_are_whole_on_one_side_and_every_mode_is_there(catalog):
         find_networks(catalog, "plain", 1)
 
 
-def test_accuracy_by_network_weighs_modes_alike(catalog):
+def test_accuracy_by_network_weights_modes_equally(catalog):
     test = Cut.of(catalog, "plain", small_table()).test
     predicted = test.y_S.copy()
     predicted[(test.network_S == 1) & (test.y_S == 2)] = 0
     assert right_by_network(predicted, test).tolist() == [1.0, 0.8]
 
 
-def test_intervals_tell_the_presets_and_the_parameters_do_even_more(catalog):
+def test_intervals_separate_presets_and_parameters_do_better(catalog):
     cut = Cut.of(catalog, "plain", small_table())
     scores = {}
     for name, features in (("isi", interval_features), ("oracle", parameter_features)):
@@ -104,7 +104,7 @@ def test_intervals_tell_the_presets_and_the_parameters_do_even_more(catalog):
     assert scores["oracle"] == 1.0
 
 
-def test_components_come_from_training_networks_and_do_not_see_when(catalog):
+def test_components_come_from_training_networks_and_ignore_time(catalog):
     cut = Cut.of(catalog, "plain", small_table())
     shape = {"bin_width": 0.02, "patch_length": 25, "components": 5, "seed": 0}
     train_SF, test_SF = component_features(cut.train, cut.test, **shape)
@@ -115,7 +115,7 @@ def test_components_come_from_training_networks_and_do_not_see_when(catalog):
     assert right_by_network(predicted, cut.test).mean() > 0.35
 
 
-def test_the_rule_stops_and_takes_the_best_look():
+def test_rule_stops_and_keeps_the_best_evaluation():
     ran = []
 
     class Counted:
@@ -130,7 +130,7 @@ def test_the_rule_stops_and_takes_the_best_look():
         StepRule(max_steps=30, every=40)
 
 
-def test_lolcat_learns_and_the_same_seed_says_the_same(catalog):
+def test_lolcat_learns_and_is_deterministic(catalog):
     cut = Cut.of(catalog, "plain", small_table())
     predicted = []
     for _ in range(2):
@@ -141,7 +141,7 @@ def test_lolcat_learns_and_the_same_seed_says_the_same(catalog):
     assert right_by_network(predicted[0], cut.test).mean() > 0.6
 
 
-def test_an_encoder_is_trained_by_its_recipe_and_the_same_seed_gives_the_same(catalog):
+def test_encoder_training_follows_its_recipe_and_is_deterministic(catalog):
     cut = Cut.of(catalog, "plain", small_table())
     recipe = find_recipe("neurpir-no-surround", SMALL)
     assert recipe.objective.neurpir.projector == [16, 16]
@@ -159,7 +159,7 @@ def test_an_encoder_is_trained_by_its_recipe_and_the_same_seed_gives_the_same(ca
 
 
 @pytest.mark.parametrize("row", ["nuclr", "neurpir-no-cebra", "neurpir-no-surround"])
-def test_every_encoder_row_runs_and_its_result_is_kept(networks_store, tmp_path, row):
+def test_every_encoder_row_runs_and_saves_its_result(networks_store, tmp_path, row):
     folder = reproduce(settings_for(networks_store, tmp_path, rows=[row]))
     [result] = read_all(folder)[f"plain-{row}"]
     detail = result.detail
@@ -172,7 +172,7 @@ def test_every_encoder_row_runs_and_its_result_is_kept(networks_store, tmp_path,
     assert result.config["recipe"]["objective"]["name"] == row.split("-")[0]
 
 
-def test_neurpir_itself_takes_its_surroundings_through_cebra(networks_store, tmp_path):
+def test_neurpir_uses_covariates_through_cebra(networks_store, tmp_path):
     pytest.importorskip("cebra")
     folder = reproduce(settings_for(networks_store, tmp_path, rows=["neurpir"], rule=StepRule(steps=1)))
     [result] = read_all(folder)["plain-neurpir"]
@@ -182,7 +182,7 @@ def test_neurpir_itself_takes_its_surroundings_through_cebra(networks_store, tmp
     assert result.detail["validation"] == []
 
 
-def test_a_table_goes_on_where_it_was_and_never_mixes(networks_store, tmp_path, forget):
+def test_table_resumes_and_never_mixes_settings(networks_store, tmp_path, forget):
     settings = settings_for(
         networks_store, tmp_path, rows=["isi", "lolcat"], seeds=[0, 1], ablations=["pca"], ablation_level="plain"
     )
@@ -203,14 +203,14 @@ def test_a_table_goes_on_where_it_was_and_never_mixes(networks_store, tmp_path, 
     assert folder.read_bytes() == whole
 
 
-def test_recipes_are_those_of_the_results_that_are_kept():
-    """Settings that came later change no key: the shipped table goes on from its results."""
+def test_shipped_recipes_are_those_of_the_stored_results():
+    """Later settings change no key: the shipped table resumes from its results."""
     kept = read_all(Path(__file__).parents[4] / "results" / "neurpir" / "neurpir-izhikevich.jsonl")
     for row in ("neurpir", "nuclr", "neurpir-no-surround"):
         assert _recipe_facts(find_recipe(row, FiringEncoder())) == kept[f"jitter10-{row}"][0].config["recipe"]
 
 
-def test_the_page_lists_finished_and_missing_rows(networks_store, tmp_path):
+def test_page_lists_finished_and_missing_rows(networks_store, tmp_path):
     levels = {"plain": "plainnet", "hard": "hardnet"}
     rows = ["isi", "pca", "oracle", "lolcat"]
     folder = reproduce(settings_for(networks_store, tmp_path, levels=levels, rows=rows))
@@ -231,12 +231,12 @@ def test_the_page_lists_finished_and_missing_rows(networks_store, tmp_path):
     gain, (low, high) = gain_over([oracle], [isi])
     assert gain == pytest.approx(oracle.accuracy - isi.accuracy)
     assert low <= gain <= high
-    # Labels that say nothing give nothing; whole modes may be exchanged by chance, so this holds in the mean only.
+    # Random labels give chance level; whole modes may be swapped by chance, so this holds only on average.
     results = [result for rows in found.values() for result in rows]
     assert np.mean([r.detail["shuffled"] for r in results]) < 0.4 < np.mean([r.accuracy for r in results])
 
 
-def test_a_row_is_ahead_only_where_the_interval_of_the_difference_says_so():
+def test_row_is_ahead_only_if_the_interval_of_the_difference_excludes_zero():
     def row(name, right_R):
         return [RunResult(name, 0, "", {}, {}, float(np.mean(right_R)), right_R, {})]
 
@@ -263,7 +263,7 @@ def test_invalid_settings_are_named():
         ReproduceSettings(store="s", output="o", name="n", experiment="x")
 
 
-def test_the_shipped_table_is_settings_and_its_networks_are_shipped():
+def test_shipped_table_is_valid_and_its_networks_are_shipped():
     from foundation.common.settings.resources import find_config
 
     given = ["--config", "reproduce/neurpir-izhikevich", "--store", "s"]

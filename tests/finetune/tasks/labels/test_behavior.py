@@ -1,4 +1,4 @@
-"""Targets of behaviour: which trials and moments become samples, and which are left out with a reason."""
+"""Behaviour targets: trials and time bins that become samples, and those left out with a reason."""
 
 import numpy as np
 import pytest
@@ -49,26 +49,26 @@ def sources(tmp_path):
 
 
 def only(found):
-    """Return the one problem that was found."""
+    """Return the only problem."""
     assert found.failed == []
     (problem,) = found.problems
     return problem
 
 
-def test_directions_that_differ_by_whole_turns_are_one_class(sources):
+def test_directions_that_differ_by_full_turns_are_one_class(sources):
     labels = only(behavior.find(sources([0.0, np.pi, 2 * np.pi, -np.pi] * 2))).labels
     assert labels.classes == ("0°", "180°")
     assert labels.y_S.tolist() == [0, 1] * 4
 
 
-def test_a_trial_without_a_direction_is_no_sample(sources):
+def test_trial_without_a_direction_is_not_a_sample(sources):
     problem = only(behavior.find(sources([0.0, np.nan, np.pi] * 4)))
     assert len(problem.labels.y_S) == 8
     assert problem.cluster_name == "trials"
     assert len(set(problem.cluster_S.tolist())) == 8
 
 
-def test_a_direction_with_fewer_trials_than_folds_is_left_out_by_name(sources):
+def test_direction_with_fewer_trials_than_folds_is_left_out_and_named(sources):
     problem = only(behavior.find(sources([0.0] * 4 + [np.pi] * 4 + [np.pi / 2] * 2)))
     assert problem.labels.classes == ("0°", "180°")
     assert any("direction 90° is left out: 2 trials, fewer than the 3 folds" in note for note in problem.labels.notes)
@@ -110,14 +110,14 @@ def test_velocity_is_read_at_the_middle_of_each_token_inside_trials(sources):
     assert set(np.unique(problem.cluster_S)) == set(range(8))
 
 
-def test_a_dimension_that_never_changes_is_left_out_by_name(sources):
+def test_constant_dimension_is_left_out_and_named(sources):
     given = sources([np.nan] * 8, velocity=lambda t: np.stack([t, np.ones_like(t)], axis=1))
     labels = only(behavior.find(given)).labels
     assert labels.value_names == ("velocity x (cm/s)",)
     assert any("1 dimensions that never change are left out" in note for note in labels.notes)
 
 
-def test_no_trial_stands_on_both_sides_of_a_split(sources):
+def test_no_trial_is_on_both_sides_of_a_split(sources):
     problem = only(behavior.find(sources([np.nan] * 9, velocity=lambda t: np.sin(t)[:, None])))
     split = problem.split(FOLDS, seed=0)
     problem.check(split)

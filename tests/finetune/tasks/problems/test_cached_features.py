@@ -1,4 +1,4 @@
-"""Features of a checkpoint come from the cache to the bit; those of any other model are computed."""
+"""Features of a checkpoint are read from the cache bit for bit; features of other models are computed."""
 
 import copy
 from dataclasses import replace
@@ -44,7 +44,7 @@ def model():
 
 @pytest.fixture
 def counted(monkeypatch):
-    """How often the model was run on windows."""
+    """Count the model's runs on windows."""
     calls = []
     for module, name in ((window_task, "token_parts"), (frozen_embeddings, "embedded_parts")):
         run = getattr(module, name)
@@ -68,7 +68,7 @@ def test_features_of_the_checkpoint_are_computed_once(find, sources, model, coun
 
 
 @pytest.mark.parametrize("find", [behavior.find, unit_labels.find_cell_types])
-def test_other_models_windows_and_checkpoints_have_features_of_their_own(find, sources, model, counted):
+def test_other_models_windows_and_checkpoints_have_separate_features(find, sources, model, counted):
     cache = FeatureCache(model, "digest", ResultCache(sources.catalog.store, 1 << 24))
     problem = find(sources).problems[0]
     problem.cache = cache

@@ -1,4 +1,4 @@
-"""Measures of spike trains of known making: regular, bursting, random, and with gaps in observed time."""
+"""Measures of spike trains with known statistics: regular, bursting, random, and with gaps in observed time."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ def random_times():
 
 
 def counted(times, end_S):
-    """Pairs at each lag and the observed time there, by brute force."""
+    """Return the pairs at each lag and the observed time there, by brute force."""
     lag_SS = times[None] - times[:, None]
     inside = end_S[None] == end_S[:, None]
     return np.histogram(lag_SS[inside & (lag_SS > 0)], lag_edges())[0]
@@ -25,12 +25,12 @@ def counted(times, end_S):
 
 def test_random_spikes_have_a_flat_autocorrelogram_in_every_decile(random_times):
     all_L, by_decile_DL = autocorrelograms(random_times, np.full(8000, SECONDS))
-    late = lag_edges()[:-1] > 0.2  # beyond the time that the local rate is averaged over
+    late = lag_edges()[:-1] > 0.2  # longer than the window of the local rate
     np.testing.assert_allclose(all_L[late], 1.0, atol=0.05)
     np.testing.assert_allclose(by_decile_DL[:, late], 1.0, atol=0.15)
 
 
-def test_lags_are_those_of_all_pairs(random_times, monkeypatch):
+def test_lags_cover_all_pairs(random_times, monkeypatch):
     monkeypatch.setattr(module, "gaussian_filter1d", lambda x, *_, **__: x)
     times = random_times[:1500]
     end_S = np.where(times < 30.0, 30.0, SECONDS)  # two observed intervals
@@ -52,7 +52,7 @@ def test_spikes_are_sorted_by_the_rate_around_them():
     assert lag_edges()[by_decile_DL[-1].argmax()] < 0.02
 
 
-def test_many_spikes_are_counted_from_an_even_share_of_them(random_times, monkeypatch):
+def test_many_spikes_are_subsampled_evenly(random_times, monkeypatch):
     full, _ = autocorrelograms(random_times, np.full(8000, SECONDS))
     monkeypatch.setattr(module, "MAX_REFERENCES", 4000)
     some, _ = autocorrelograms(random_times, np.full(8000, SECONDS))
@@ -80,13 +80,13 @@ def test_intervals_over_unobserved_time_are_not_counted():
 
 
 @pytest.mark.parametrize("times", [[], [1.0], [1.0, 2.0], [1.0, 1.0, 1.0, 1.0]])
-def test_a_unit_of_few_spikes_has_finite_numbers(times):
+def test_unit_with_few_spikes_has_finite_statistics(times):
     found = firing_patterns(np.array(times), Interval.single(0.0, 10.0))
     assert len(found) == sum(GROUPS.values())
     assert np.isfinite(found).all()
 
 
-def test_a_train_without_intervals_has_no_bursts():
+def test_spike_train_without_intervals_has_no_bursts():
     assert not burst_statistics(np.empty(0), np.empty(0, bool), np.zeros(LAGS)).any()
     assert not autocorrelograms(np.arange(5.0), np.full(5, 9.0))[1].any()
     assert DECILES == 10

@@ -1,4 +1,4 @@
-"""One neuron that is in the store twice is refused where it would stand on both sides of a split."""
+"""A neuron that is in the store twice is rejected if it would be on both sides of a split."""
 
 import numpy as np
 import pytest
@@ -66,30 +66,30 @@ def thinned(spikes, rng):
     return Spikes.from_trains([t[rng.random(len(t)) < 0.9] for t in (spikes.train(n) for n in range(N))])
 
 
-def test_a_copy_of_a_file_is_refused(make_recording, tmp_path):
+def test_copied_file_is_rejected(make_recording, tmp_path):
     with pytest.raises(StoreError, match=r"unit . of .*nwb and unit . of .*nwb are the same neuron"):
         check(problem(tmp_path, recording(make_recording, 1), recording(make_recording, 1, digest=7)))
 
 
 @pytest.mark.parametrize("session", ["1", "another"])
-def test_a_copy_under_another_animals_name_is_refused(make_recording, tmp_path, session):
+def test_copy_under_another_animal_is_rejected(make_recording, tmp_path, session):
     copy = recording(make_recording, 1, session=session, subject="other", digest=7)
     with pytest.raises(StoreError, match="same neuron"):
         check(problem(tmp_path, recording(make_recording, 1), copy))
 
 
-def test_a_copy_that_was_changed_is_refused(make_recording, tmp_path):
+def test_altered_copy_is_rejected(make_recording, tmp_path):
     first = recording(make_recording, 1)
     changed = recording(make_recording, 1, digest=7, spikes=thinned(first.spikes, np.random.default_rng(0)))
     with pytest.raises(StoreError, match="same neuron"):
         check(problem(tmp_path, first, changed))
 
 
-def test_two_probes_that_number_their_units_alike_are_taken(make_recording, tmp_path):
+def test_two_probes_with_equal_unit_numbers_are_accepted(make_recording, tmp_path):
     check(problem(tmp_path, recording(make_recording, 1), recording(make_recording, 2)))
 
 
-def test_other_sessions_and_animals_are_taken(make_recording, tmp_path):
+def test_other_sessions_and_animals_are_accepted(make_recording, tmp_path):
     others = [recording(make_recording, k, session=str(k), subject=f"mouse{k % 2}") for k in range(1, 4)]
     check(problem(tmp_path, *others))
 
@@ -107,21 +107,21 @@ def sampled(subject, activity_TN):
 
 
 def activities(unit):
-    """Noise of two animals, of which one unit is the same."""
+    """Return noise of two animals that share one unit."""
     first, second = np.random.default_rng(0).normal(size=(2, 200, N))
     first[:, 3] = second[:, 3] = unit
     return first, second
 
 
 @pytest.mark.parametrize("level", [np.nan, 0.0])
-def test_units_that_hold_no_signal_but_nan_are_not_one_neuron(tmp_path, level):
+def test_units_of_nan_are_not_one_neuron(tmp_path, level):
     nothing = np.full(200, level)
     nothing[50:80] = np.nan
     first, second = activities(nothing)
     check(problem(tmp_path, sampled("a", first), sampled("b", second)))
 
 
-def test_a_copy_of_samples_with_nan_is_refused(tmp_path):
+def test_copied_samples_with_nan_are_rejected(tmp_path):
     signal = np.random.default_rng(1).normal(size=200)
     signal[50:80] = np.nan
     first, second = activities(signal)

@@ -1,4 +1,4 @@
-"""Statistics of units beside the rates: lengths of interval, of two successive ones, and lags."""
+"""Spike statistics beyond rates: interval lengths, pairs of successive intervals, and lags."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from foundation.store import Catalog, Interval, RegularTimeSeries, Spikes, Store
 
 @pytest.fixture(scope="module")
 def catalog(make_recording, tmp_path_factory):
-    """A recording of 90 s of a regular, a bursting and a silent unit, one that is too short, and one of values."""
+    """Return a 90 s recording of a regular, a bursting and a silent unit, a too short one, and one of values."""
     store = Store(tmp_path_factory.mktemp("units") / "store", create=True)
     regular, bursts = np.arange(0.0, 90.0, 0.1), np.sort(np.add.outer(np.arange(0, 90.0, 1.0), 0.005 * np.arange(10)))
     trains = Spikes.from_trains([regular, bursts.ravel(), np.empty(0)])
@@ -33,7 +33,7 @@ def of(catalog, path):
     return next(recording for recording in catalog if recording.record.path == path)
 
 
-def test_they_are_the_mean_over_windows_of_40_s_in_which_the_unit_fired(catalog):
+def test_statistics_are_means_over_40_s_windows_with_spikes(catalog):
     reader = ActivityReader(of(catalog, "sub-0.nwb"))
     found = interval_statistics(reader, windows=64, seed=0)
     batch = reader.read(reader.table([0.0, 40.0], 40_000, 0.001), bins_per_token=40_000)
@@ -47,7 +47,7 @@ def test_they_are_the_mean_over_windows_of_40_s_in_which_the_unit_fired(catalog)
 
 
 @pytest.mark.parametrize(("path", "alternatives"), [("sub-0.nwb", 2), ("sub-1.nwb", 1), ("sub-2.nwb", 1)])
-def test_they_are_an_alternative_of_the_floor_where_there_are_spike_times(catalog, path, alternatives):
+def test_statistics_are_an_alternative_floor_for_spike_times(catalog, path, alternatives):
     labels = Labels("cell_type", "all", "", np.array([0, 1, 1]), classes=("a", "b"))
     problem = UnitProblem(
         labels,

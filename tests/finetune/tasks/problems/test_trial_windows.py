@@ -30,12 +30,12 @@ def test_windows_fill_each_piece_without_overlap(gaps_and_lengths, max_tokens):
     assert (start_W[1:] >= end_W[:-1] - 1e-6).all()
     for piece in range(len(pieces)):
         left = (ends[piece] - starts[piece]) - tokens_W[piece_W == piece].sum() * TOKEN
-        assert left < TOKEN + 1e-6  # less than a token is dropped
+        assert left < TOKEN + 1e-6  # a rest shorter than a token is dropped
         sizes = tokens_W[piece_W == piece]
         assert not len(sizes) or sizes.max() - sizes.min() <= 1
 
 
-def test_a_trial_that_begins_inside_another_begins_at_its_end():
+def test_trial_that_overlaps_another_begins_at_its_end():
     trials = Interval(np.array([0.0, 1.0, 1.5]), np.array([2.0, 3.0, 1.8]))
     pieces, trial = observed_trials(trials, Interval.single(0.0, 10.0))
     assert pieces.start.tolist() == [0.0, 2.0]
@@ -43,7 +43,7 @@ def test_a_trial_that_begins_inside_another_begins_at_its_end():
     assert trial.tolist() == [0, 1]
 
 
-def test_time_that_was_not_observed_parts_a_trial():
+def test_unobserved_time_splits_a_trial():
     trials = Interval(np.array([0.0]), np.array([10.0]))
     pieces, trial = observed_trials(trials, Interval(np.array([0.0, 6.0]), np.array([4.0, 20.0])))
     assert pieces.start.tolist() == [0.0, 6.0]
@@ -54,7 +54,7 @@ def test_time_that_was_not_observed_parts_a_trial():
     assert set(windows.part_W.tolist()) == {0}
 
 
-def test_windows_over_all_time_are_spread_evenly_and_lie_in_contiguous_parts():
+def test_windows_over_all_time_are_even_and_in_contiguous_parts():
     windows = block_windows(Interval.single(0.0, 1000.0), TOKEN, 10, max_tokens=500, blocks=5)
     assert 450 <= windows.tokens_W.sum() <= 550
     assert windows.start_W[0] == 0.0

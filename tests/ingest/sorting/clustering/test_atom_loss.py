@@ -1,4 +1,4 @@
-"""Atom loss: its formula, its gradient, and that it is finite where points meet."""
+"""Atom loss: its formula, its gradient, and finite values where points coincide."""
 
 import pytest
 import torch
@@ -24,17 +24,17 @@ def points():
     return torch.randn(7, 3, generator=draw, dtype=torch.double), torch.randn(2, 3, generator=draw, dtype=torch.double)
 
 
-def test_equals_the_sum_over_all_pairs(points):
+def test_atom_loss_equals_the_sum_over_all_pairs(points):
     z, centroids = points
     assert float(atom_loss(z, centroids, 0.5)) == pytest.approx(by_hand(z, centroids, 0.5), rel=1e-9)
 
 
-def test_gradient(points):
+def test_atom_loss_gradient(points):
     z, centroids = points
     assert torch.autograd.gradcheck(lambda x: atom_loss(x, centroids, 0.5), (z.requires_grad_(),))
 
 
-def test_is_finite_where_points_and_centroids_meet():
+def test_atom_loss_is_finite_where_points_and_centroids_meet():
     z = torch.zeros(5, 3, requires_grad=True)
     loss = atom_loss(z, torch.zeros(2, 3), softening=0.5)
     loss.backward()
@@ -42,7 +42,7 @@ def test_is_finite_where_points_and_centroids_meet():
     assert torch.equal(z.grad, torch.zeros(5, 3))
 
 
-def test_sampled_pairs_are_right_on_average_and_drawn_by_seed():
+def test_sampled_pairs_are_unbiased_and_follow_the_seed():
     z = torch.randn(64, 3, generator=torch.Generator().manual_seed(1))
     centroids = torch.zeros(1, 3)
     whole = float(atom_loss(z, centroids))

@@ -1,4 +1,4 @@
-"""Recipes: number of units, labels, seeds, and input that holds next to nothing."""
+"""Sorting recipes: number of units, labels, seeds, and nearly empty input."""
 
 from dataclasses import replace
 
@@ -16,7 +16,7 @@ from ingest.sorting.sorting_score import notebook_score
 from ingest.sorting.spikes.waveforms import Waveforms
 
 NOISE = 8.0  # µV
-LEAST = {"idec": 0.5, "vade": 0.5, "v2": 0.5, "v0": 0.8}  # accuracies after a few epochs; others end training
+LEAST = {"idec": 0.5, "vade": 0.5, "v2": 0.5, "v0": 0.8}  # accuracies after a few epochs; other tests train to the end
 QUICK = ClusterSettings(max_units=6, epochs=15, max_fit=600, batch=64)
 
 
@@ -93,14 +93,14 @@ def test_amplitude_separates_units_of_one_shape_for_v3():
     assert notebook_score(truth, clusters.label_N)["accuracy"] > 0.95
 
 
-def test_v3_finds_one_unit_and_no_second_one_in_background():
+def test_v3_finds_one_unit_and_none_in_background():
     one, _ = waveforms_of(amplitudes=(120.0,))
     assert cluster_waveforms(one, settings=QUICK).n_units == 1
     background, _ = waveforms_of(amplitudes=(0.0,), each=400)
     assert cluster_waveforms(background, settings=QUICK).n_units == 1
 
 
-def test_v3_merges_pieces_of_one_unit_and_marks_what_belongs_to_none():
+def test_v3_merges_pieces_of_one_unit_and_marks_unassigned_spikes():
     rng = np.random.default_rng(0)
     z = np.concatenate([rng.normal(size=(400, 2)), rng.normal(size=(300, 2)) + 9, rng.uniform(-60, 60, (15, 2))])
     units = NoiseMixture(z, 0, ClusterSettings()).fit(None)
@@ -121,13 +121,13 @@ def test_too_few_spikes_give_noise(spikes):
 
 
 @pytest.mark.parametrize("recipe", ["v0", "v2", "v3", "pca", "isosplit"])
-def test_equal_spikes_are_one_unit(recipe):
+def test_identical_spikes_are_one_unit(recipe):
     waveforms, _ = waveforms_of(noise=0.0, amplitudes=(120.0,), each=30)
     clusters = cluster_waveforms(waveforms, recipe=recipe, settings=ClusterSettings(max_units=3, epochs=2))
     assert clusters.n_units == 1
 
 
-def test_classes_of_two_recordings_are_apart():
+def test_classes_of_two_recordings_stay_separate():
     waveforms, truth = waveforms_of(each=4)
     noise = truth.copy()
     noise[0] = -1
