@@ -100,7 +100,7 @@ class Evaluator:
         known = {mode: read_json(folder / f"{mode}.json", keys[mode]) for mode in self.settings.modes_of_run}
         heads = KeptHead(problem, self.settings, keys)
         if all(known.values()) and heads.is_kept:
-            log.info("%s %s is there already", labels.task, labels.target)
+            log.info("%s %s: results of an earlier run are used", labels.task, labels.target)
             yield from (from_json(value) for value in known.values() if value is not None)
             return
         split = problem.split(self.settings.folds, self.settings.seed)

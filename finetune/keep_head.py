@@ -50,7 +50,7 @@ class KeptHead:
 
     @cached_property
     def is_kept(self) -> bool:
-        """Whether it is there already, or is not wanted."""
+        """Whether the head was written with these settings before, or none is wanted."""
         return not self.settings.heads or read_key(self.folder) == self.key
 
     def keep(self, about: Evaluated, grown: EIT | None = None) -> None:

@@ -87,7 +87,7 @@ def read_benchmark(name: str) -> Benchmark:
     """Return the benchmark of a name.
 
     Raises:
-        ConfigError: if there is no such benchmark; the message lists those that there are.
+        ConfigError: for an unknown name; the message lists the known ones.
 
     Example:
         >>> read_benchmark("sleep-mouse").tasks

@@ -63,7 +63,7 @@ class Target:
 
     @property
     def names(self) -> list[str]:
-        """The readouts that there are, in the order in which tables show them."""
+        """The readouts with a result, in the order in which tables show them."""
         return [name for name in ROWS if name in self.rows]
 
     def figure(self, name: str) -> Figure:

@@ -178,7 +178,7 @@ def matched_units(head: Head, recording: StoredRecording) -> np.ndarray:
 
 
 def any_population_folder(head: Head) -> Path | None:
-    """Return the folder of the head of the same labels that reads any population; None if there is none."""
+    """Return the folder of the head that predicts the same labels from any population; None without such a head."""
     if head.folder is None:
         return None
     folder = head.folder.parent / ANY_POPULATION / head.name
@@ -264,7 +264,7 @@ class _OverTime:
         return np.sqrt(x_TN) if name.startswith("square roots") else x_TN
 
     def tokens(self, model: EIT) -> np.ndarray:
-        """Return ``(T, F)`` a model's output for each token, from the cache if it is there."""
+        """Return ``(T, F)`` a model's output for each token, from the cache where possible."""
         if self.cache is None:
             return self.computed_tokens(model)
         windows, population = self.head.windows, self.head.population

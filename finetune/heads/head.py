@@ -81,7 +81,7 @@ class Kept:
         mode: ``rate``, ``probe``, ``both`` or ``full``: which of the scored readouts this is.
         readout: in words.
         choices: what inner validation chose.
-        samples: labelled samples that it was fitted to, all that there are.
+        samples: number of labelled samples that it was fitted to: all of them.
         scores: readout -> metrics and 95 % interval, by cross-validation and before the head was fitted.
         split: how train and test were parted for the scores.
         interval: how the intervals were made.

@@ -143,7 +143,7 @@ def save_mlflow_head(folder: str | Path, target: str | Path, checkpoint: str) ->
 
     Args:
         folder: of the head.
-        target: folder of the model; replaced if it is there.
+        target: folder of the model; an earlier one is replaced.
         checkpoint: the frozen model that the head was fitted to.
     """
     import mlflow.pyfunc

@@ -39,7 +39,7 @@ def write_nwb(decoded: Decoded, output: str | Path, source: str | Path | None = 
 
     Args:
         decoded: of one recording.
-        output: the file; replaced if it is there. The source itself stays as it is.
+        output: the file; an earlier one is replaced. The source itself stays as it is.
         source: the recording's own HDF5 file, which is copied and added to; None: a new file with the recording.
 
     Raises:

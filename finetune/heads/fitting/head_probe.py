@@ -212,7 +212,7 @@ def gather(
         problem: what is predicted.
         split: the outer folds.
         predicted: classes or values of each fold's test samples.
-        confidence: the probability of each predicted class; empty if there is none.
+        confidence: the probability of each predicted class; empty where the readout gives none.
     """
     y_S, n_classes = problem.labels.y_S, problem.labels.n_classes
     test = [fold.test for fold in split.folds]
