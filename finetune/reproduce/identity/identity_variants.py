@@ -31,6 +31,7 @@ def add_variants(page: MarkdownPage, here: Mapping[str, list[RunResult]], pictur
     rows = {row: runs for row, runs in here.items() if row.startswith(VARIANT)}
     if not rows:
         return
+    rows = dict(sorted(rows.items(), key=_place))
     most = max(run.config[NETWORKS] for runs in rows.values() for run in runs)
     page.say(TEXT.format(most=most, train=next(iter(rows.values()))[0].config["train"]))
     floor, recipe = here.get("tokens"), here.get(f"{VARIANT}recipe")
@@ -52,8 +53,29 @@ def add_variants(page: MarkdownPage, here: Mapping[str, list[RunResult]], pictur
          "gain over the recipe", "seeds", "seconds a run"],
         lines,
     )  # fmt: skip
+    page.say(" ".join(_gains_of_more(rows)))
     if picture is not None:
         page.picture(picture, "Balanced accuracy against the number of networks of pretraining, a line for each width")
+
+
+def _place(row: tuple[str, list[RunResult]]) -> tuple[bool, int, int]:
+    """Return the place of a row in the table: the recipe first, then by networks and features."""
+    name, runs = row
+    config = runs[0].config
+    return name != f"{VARIANT}recipe", config[NETWORKS], config["recipe"]["model"]["dim"]
+
+
+def _gains_of_more(rows: Mapping[str, list[RunResult]]) -> list[str]:
+    """Return a sentence for each width on the gain of the most networks over the fewest, if rows differ in networks."""
+    sentences = []
+    for width in sorted({runs[0].config["recipe"]["model"]["dim"] for runs in rows.values()}):
+        of_width = [runs for runs in rows.values() if runs[0].config["recipe"]["model"]["dim"] == width]
+        fewest, most = (choose(of_width, key=lambda runs: runs[0].config[NETWORKS]) for choose in (min, max))
+        numbers = [runs[0].config[NETWORKS] for runs in (fewest, most)]
+        if numbers[0] < numbers[1]:
+            gain = gain_cell(*same_seeds(most, fewest))
+            sentences.append(f"{numbers[1]} networks over {numbers[0]}, {width} features: {gain}.")
+    return sentences
 
 
 def draw_networks(rows: Mapping[str, list[RunResult]], folder: Path) -> None:
