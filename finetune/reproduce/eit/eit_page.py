@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from finetune.reproduce.common.run_results import RunResult, read_all, tables_of, trial_interval
+from finetune.reproduce.common.run_results import RunResult, read_all, same_seeds, tables_of, trial_interval
 from finetune.reproduce.eit.eit_settings import BY_TRIAL, CONTROL
+from finetune.reproduce.neurpir.mode_scores import gain_cell
 from foundation.common.output.pages import MarkdownPage
 
 TITLES = {
@@ -47,6 +48,7 @@ variation from other training trials. Each row gives its number of seeds. Second
 shared machine, and the code has become faster since: docs/benchmarks/published-eit.md is about speed."""
 
 
+IN_ORDER = ("-in-order", "-by-start")  # tables of windows that are not shuffled
 NOT_RUN = "The table *by-start* (`reproduce/eit-chewie-T6-by-start`) has not been run here."
 
 
@@ -59,6 +61,7 @@ def eit_page(folder: Path, command: str) -> str:
     tables = {name: rows for name, rows in tables.items() if any(not row.endswith(CONTROL) for row in rows)}
     for name, rows in tables.items():
         _add_table(page, name, rows)
+        page.say(_against_shuffled(name, tables))
     if not tables:
         page.say("There are no runs yet.")
     if not any(name.endswith("-by-start") for name in tables):
@@ -90,6 +93,22 @@ def _add_table(page: MarkdownPage, name: str, every: dict[str, list[RunResult]])
     if missing:
         page.say(f"Not run yet: {', '.join(missing)}.")
     page.say(_traced(rows), *_verdict(rows, published))
+
+
+def _against_shuffled(name: str, tables: dict[str, dict[str, list[RunResult]]]) -> str:
+    """Compare a table of windows in order with the table of shuffled windows, over the seeds that both have."""
+    shuffled = next((name.removesuffix(end) for end in IN_ORDER if name.endswith(end)), None)
+    if shuffled not in tables:
+        return ""
+    gains = []
+    for row in ("eit-t", "eit"):
+        if row in tables[name] and row in tables[shuffled]:
+            ours, theirs = same_seeds(tables[name][row], tables[shuffled][row])
+            if ours:
+                gains.append(f"{TITLES[row]} {gain_cell(ours, theirs)} over {len(ours)} seed{'s' * (len(ours) > 1)}")
+    return (
+        f"Against shuffled windows with the same seeds, paired over test trials: {'; '.join(gains)}." if gains else ""
+    )
 
 
 def _traced(rows: dict[str, list[RunResult]]) -> str:

@@ -140,6 +140,24 @@ def test_page_reports_shortfalls_and_attempts(tmp_path):
     assert "- MLP by" not in page
 
 
+def test_windows_in_order_are_compared_over_shared_seeds(tmp_path):
+    from dataclasses import asdict
+
+    config = {"subject": "Chewie", "bins": 6, "rule": Rule().config()}
+    detail = {"train": 127, "test": 32, "epochs": 9, "seconds": 1.0}
+    shuffled = RunResult("eit", 15, "k", config, {"Chewie": "0" * 64}, 0.5, [0.0, 1.0] * 16, detail)
+    in_order = replace(shuffled, accuracy=0.75, right_R=[0.5, 1.0] * 16)
+    other_seed = replace(shuffled, seed=16, accuracy=0.0, right_R=[0.0] * 32)
+    for table, runs in (("t", (shuffled, other_seed)), ("t-in-order", (in_order,)), ("u-by-start", (in_order,))):
+        for result in runs:
+            put_result(tmp_path / f"{table}.jsonl", asdict(result), key=("name", "seed"))
+    page = eit_page(tmp_path, "")
+    assert page.count("Against shuffled windows") == 1, "there is no table u"
+    line = page.split("Against shuffled windows with the same seeds, paired over test trials: ")[1].split("\n")[0]
+    assert line.startswith("EIT +25.0 (+")
+    assert line.endswith(") over 1 seed.")
+
+
 @pytest.mark.parametrize("name", [n for n in config_names("reproduce") if n.startswith("reproduce/eit-")])
 def test_shipped_tables_are_valid_settings(name):
     given = ["--config", name, "--store", "s"]
