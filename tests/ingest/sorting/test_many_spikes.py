@@ -129,6 +129,7 @@ def test_work_is_in_proportion_to_spikes_and_memory_is_not(tmp_path, monkeypatch
 
 
 @pytest.mark.long
+@pytest.mark.timeout(3000)
 def test_a_million_spikes_are_sorted_in_bounded_memory_and_minutes(tmp_path):
     """`foundation sort` on an hour of voltage, in a process of its own: the units, their pages and the store."""
     true = write_voltage(tmp_path / "voltage.raw", 720)
