@@ -63,7 +63,7 @@ def calibrate_head(
         HeadError: if the head needs no calibration, or the recording has too few labels.
     """
     if head.population is None:
-        raise HeadError(f"calibrate is {minutes:g} and head {head.name} reads any population: apply it as it is")
+        raise HeadError(f"calibrate is {minutes:g} and head {head.name} reads any population: expected none")
     problem = _within(_problem(head, catalog, recording), head, minutes)
     trunk = models.get(ADAPTED) or models.get(MODEL)
     changed = models.get(ADAPTED)
@@ -79,7 +79,7 @@ def calibrate_head(
     try:
         fitted = _fit(problem, trunk, settings, head, minutes)
     except TooLittleError as error:
-        raise HeadError(f"{minutes:g} minutes of {recording.record.path} are too little: {error}") from error
+        raise HeadError(f"{minutes:g} minutes of {recording.record.path} are too few: {error}") from error
     read: list[EIT] = []
     if changed is not None:
         fitted, read = read_from(fitted, changed)
@@ -125,7 +125,7 @@ def _problem(head: Head, catalog: Catalog, recording: StoredRecording) -> Window
     only, bins = catalog.select([recording.id]), windows.bins_per_token
     sources = Sources(only, ReaderCache(only), given, bins, bins, FOLDS, windows.seed)
     if head.task not in TASKS:
-        raise HeadError(f"calibrate is given and head {head.name} is of a task of one's own: fit it with finetune")
+        raise HeadError(f"calibrate is given and head {head.name} is of a custom task: expected a shipped task")
     found = TASKS[head.task](sources)
     name = series_name(head)
     for problem in found.problems:

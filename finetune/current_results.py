@@ -147,7 +147,7 @@ def _why_stale(
         return ""
     for identity, value in result.recordings.items():
         if identity not in recordings:
-            return f"of recording {identity}, which the store does not hold any more"
+            return f"of recording {identity}, which the store does not contain any more"
         if recordings[identity] != value:
             return f"of recording {identity} before it changed"
     return ""

@@ -82,7 +82,7 @@ def finetune(settings: FinetuneSettings) -> Evaluation:
     problems = [p for task in found.values() for p in task.problems]
     if not problems and not left_out:
         why = "; ".join(line for task in found.values() for line in task.skipped) or "no recording has any"
-        raise StoreError(f"{catalog.store.name!r} has no labels that can be decoded ({why})")
+        raise StoreError(f"{catalog.store.name!r} has no decodable labels ({why})")
     named = {"name": lasting_name(settings.checkpoint), "digest": checkpoint.digest}
     kept = FeatureCache(model, checkpoint.digest, ResultCache(catalog.store, settings.cache_size))
     for problem in problems:
@@ -114,7 +114,7 @@ def finetune(settings: FinetuneSettings) -> Evaluation:
     write_note(settings, evaluator.checkpoint, names, left_out)
     if not results and not any(entry.failed for entry in left_out):
         why = "; ".join(f"{entry.task} {entry.target}: {entry.reason}" for entry in left_out)
-        raise StoreError(f"{catalog.store.name!r} has too little of every label to be evaluated ({why})")
+        raise StoreError(f"{catalog.store.name!r} has too few samples of every label ({why})")
     if results:
         for place, reason in read_current(settings.output, evaluator.checkpoint, digests(catalog)).stale:
             log.info("%s in %s is not part of this: it is %s", place, settings.output, reason)

@@ -187,7 +187,7 @@ class GRUSettings(Limited):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.dropouts or not all(0 <= p < 1 for p in self.dropouts):
-            raise ConfigError(f"gru.dropouts is {self.dropouts}: at least one number from 0 to below 1")
+            raise ConfigError(f"gru.dropouts is {self.dropouts}: expected at least one number from 0 to below 1")
 
 
 def names_of_modes(mode: list[str] | str) -> list[str]:
@@ -274,9 +274,9 @@ class FinetuneSettings(Limited):
             for name in names or ():
                 if name not in allowed and not (key == "tasks" and is_own_task(name)):
                     own = ", a YAML file or a class as file.py:Class" if key == "tasks" else ""
-                    raise ConfigError(f"{key} has {name!r}: choose from {', '.join(allowed)}{own}")
+                    raise ConfigError(f"{key} has {name!r}: expected one of {', '.join(allowed)}{own}")
             if names is not None and not names:
-                raise ConfigError(f"{key} is empty: choose from {', '.join(allowed)}")
+                raise ConfigError(f"{key} is empty: expected one of {', '.join(allowed)}")
         if self.keep in FINETUNED and self.keep not in self.modes_of_run:
             raise ConfigError(
                 f"keep is {self.keep!r} and mode {', '.join(self.modes_of_run)}: expected a mode with {self.keep}, or "
@@ -350,7 +350,7 @@ class ReportSettings(Limited):
             check_local(runs=run)
         if self.runs and (self.results is not None or self.checkpoint is not None):
             given = "results" if self.results is not None else "checkpoint"
-            raise ConfigError(f"{given} and runs are both given: name output folders of `foundation finetune` as runs")
+            raise ConfigError(f"{given} and runs are both given: expected only runs")
         if len(self.runs) > MAX_RUNS:
             raise ConfigError(f"runs holds {len(self.runs)} folders: expected at most {MAX_RUNS} side by side")
         missing = [name for name in ("store", "checkpoint", "results") if getattr(self, name) is None]
@@ -364,4 +364,4 @@ class ReportSettings(Limited):
                 f"picture is {self.picture!r}: expected the name of a .png file, and --results of one run"
             )
         if not self.output.endswith((".html", ".htm")):
-            raise ConfigError(f"output is {self.output!r}: the name of an .html file")
+            raise ConfigError(f"output is {self.output!r}: expected the name of an .html file")

@@ -83,7 +83,7 @@ def predict(settings: PredictSettings) -> Predicted | None:
         catalog = catalog.where(settings.where)
     recordings = list(catalog)
     if not recordings:
-        raise HeadError(f"there is no recording to decode in {given!r}: `foundation catalog` lists those of a store")
+        raise HeadError(f"{given!r} has no recording to decode: `foundation catalog` lists the recordings of a store")
     if settings.output is not None and settings.output.endswith(".nwb") and len(recordings) > 1:
         raise HeadError(
             f"output is {settings.output!r} and the input has {len(recordings)} recordings: expected one for an NWB "

@@ -54,8 +54,8 @@ class PredictSettings(Limited):
         if self.stream:
             given = [name for name in ("input", "output", "where", "calibrate") if getattr(self, name) is not None]
             if given:
-                raise ConfigError(f"stream is true and {given[0]} is given: bins come on standard input")
+                raise ConfigError(f"stream is true and {given[0]} is given: expected bins on standard input")
         elif not self.input:
             raise ConfigError(f"input is {self.input!r}: expected an NWB file, a folder, a URL or a store")
         if self.calibrated is not None and self.calibrate is None:
-            raise ConfigError("calibrated is given and calibrate is not: give minutes to calibrate on")
+            raise ConfigError("calibrated is given and calibrate is not: expected minutes to calibrate on")

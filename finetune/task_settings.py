@@ -130,7 +130,7 @@ def read_task(path: str) -> TaskSettings:
     except OSError as error:
         raise ConfigError(f"tasks has {path!r}, which cannot be read: {error.strerror or error}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"tasks has {path!r}, which is no YAML: {' '.join(str(error).split())}") from error
+        raise ConfigError(f"tasks has {path!r}, which is not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
         raise ConfigError(f"{path} holds {content!r}: expected task, label and kind")
     try:

@@ -29,9 +29,9 @@ def find_files(name: str, benchmark: Benchmark, data: str) -> Path | None:
     root = Path(data)
     how = f"; {how_to_get(benchmark)}" if benchmark.download else ""
     if not data or not root.is_dir():
-        raise MissingDataError(f"data is {data!r}, which is no folder: {name} needs {benchmark.files} in it{how}")
+        raise MissingDataError(f"data is {data!r}: expected a folder with {benchmark.files} for benchmark {name}{how}")
     if not any(root.glob(benchmark.files)):
-        raise MissingDataError(f"data is {data!r}, and {name} needs {benchmark.files} there, which is missing{how}")
+        raise MissingDataError(f"data is {data!r} without {benchmark.files}: benchmark {name} needs them{how}")
     return root / benchmark.files
 
 

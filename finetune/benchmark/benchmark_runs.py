@@ -138,8 +138,8 @@ def _is_there(
     line = known.get((checkpoint, mode, seed))
     if line is not None and line["key"] != keys[mode]:
         raise FoundationError(
-            f"{table} holds a result of {checkpoint}, mode {mode}, seed {seed}, of another configuration or other "
-            "data: move the file away, or give another output"
+            f"{table} holds a result of {checkpoint}, mode {mode}, seed {seed}, of other settings or data: expected "
+            "equal ones; move the file away, or set another output"
         )
     return line is not None
 

@@ -161,10 +161,10 @@ class BenchmarkSettings(Limited):
             raise ConfigError(f"{both}: expected --all, or one or more of {', '.join(known)}")
         for name in self.names:
             if name not in known:
-                raise ConfigError(f"names has {name!r}: choose from {', '.join(known)}")
+                raise ConfigError(f"names has {name!r}: expected one of {', '.join(known)}")
         for mode in self.modes_of_run:
             if mode not in MODES:
-                raise ConfigError(f"mode has {mode!r}: choose from {', '.join(MODES)}")
+                raise ConfigError(f"mode has {mode!r}: expected one of {', '.join(MODES)}")
         if not self.modes_of_run or not self.seeds:
             raise ConfigError(f"mode is {self.mode} and seeds {self.seeds}: expected at least one of each")
         if len(set(self.seeds)) < len(self.seeds):

@@ -99,7 +99,7 @@ def _check(head: Head, place: str, catalog: Catalog) -> None:
     if seen:
         raise ConfigError(
             f"heads has {place!r}, which was fitted to {seen[0]} ({len(seen)} of {len(catalog)} recordings): "
-            "BrainWideBench scores animals that were held out; fit the head to other recordings"
+            "BrainWideBench scores animals that were held out; expected a head fitted to other recordings"
         )
 
 

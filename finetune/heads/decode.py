@@ -139,8 +139,7 @@ def _decode_units(
             found = interval_statistics(reader, windows.max_windows, windows.seed)
             if found is None:
                 raise HeadError(
-                    f"head {head.name} cannot read {recording.record.path}: it has no second of observed time without "
-                    "a gap"
+                    f"head {head.name} cannot read {recording.record.path}: it has no second of gapless observed time"
                 )
             x_NF = found
         else:
@@ -207,7 +206,7 @@ def _samples(head: Head, recording: StoredRecording) -> tuple[np.ndarray, np.nda
         starts, tokens_W, _ = cut_windows(pieces, token, longest)
     if not len(starts):
         what = f"trial of {windows.tokens * token:g} s" if windows.whole else f"token of {token:g} s"
-        raise HeadError(f"no {what} fits the observed time of {name}: head {head.name} reads nothing of it")
+        raise HeadError(f"no {what} of head {head.name} fits the observed time of {name}")
     if windows.whole:
         return starts, tokens_W, np.arange(len(starts)), np.zeros(len(starts), dtype=np.int64)
     window_S = np.repeat(np.arange(len(starts)), tokens_W)

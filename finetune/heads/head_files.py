@@ -170,7 +170,7 @@ def _read_tensors(folder: Path, facts: Mapping[str, Any]) -> dict[str, np.ndarra
         raise HeadError(f"{path} has {path.stat().st_size} bytes: expected at most {MAX_WEIGHTS}")
     content = path.read_bytes()
     if hashlib.sha256(content).hexdigest() != facts.get("tensors"):
-        raise HeadError(f"{path} has other bytes than {FACTS} names: it is damaged or of another head; {AGAIN}")
+        raise HeadError(f"{path} has other bytes than {FACTS} names: it is damaged or belongs to another head; {AGAIN}")
     try:
         return load(content)
     except (SafetensorError, ValueError, KeyError) as error:
@@ -224,7 +224,7 @@ def _block(
     n_lags, n_features = max(1, len(lags)), len(tensors[f"{place}.mean"])
     mean_F, scale_F = (_tensor(tensors, f"{place}.{name}", (n_features,), np.float32) for name in ("mean", "scale"))
     if not (scale_F > 0).all():
-        raise ValueError(f"{WEIGHTS}: {place}.scale has values that are not above 0")
+        raise ValueError(f"{WEIGHTS}: {place}.scale has values of 0 or below")
     weight_LFK = _tensor(tensors, f"{place}.weight", (n_lags, n_features, n_out), np.float32)
     return HeadBlock(source, str(about["features"]), reading, lags, clip, mean_F, scale_F, weight_LFK)
 
@@ -235,7 +235,7 @@ def _tensor(tensors: Mapping[str, np.ndarray], name: str, shape: tuple[int, ...]
         expected = f"{shape} of {np.dtype(kind)}"
         raise ValueError(f"{WEIGHTS}: {name} has shape {array.shape} of {array.dtype}: expected {expected}")
     if wrong := int((~np.isfinite(array)).sum()):
-        raise ValueError(f"{WEIGHTS}: {name} has {wrong} values that are not finite")
+        raise ValueError(f"{WEIGHTS}: {name} has {wrong} non-finite values")
     return array
 
 

@@ -42,5 +42,5 @@ def _checked(name: str, digest: str, hint: str) -> EIT:
     except CheckpointError as error:
         raise HeadError(f"the checkpoint of the head cannot be loaded ({error}): {hint}") from error
     if found != digest:
-        raise HeadError(f"{shown} has digest {found[:12]}, and the head was fitted to {digest[:12]}: {hint}")
+        raise HeadError(f"{shown} has digest {found[:12]}, but the head was fitted to {digest[:12]}: {hint}")
     return model

@@ -47,7 +47,7 @@ def write_nwb(decoded: Decoded, output: str | Path, source: str | Path | None = 
     """
     pynwb = optional_package("pynwb", "foundation predict with an output of .nwb", "interop")
     if source is not None and Path(output).resolve() == Path(source).resolve():
-        raise SourceError(f"output is the input, {str(source)!r}: name another file")
+        raise SourceError(f"output is the input, {str(source)!r}: expected another file")
     with part_folder(Path(output)) as folder:  # a file of its own name, and none that this process has locked
         part = folder / Path(output).name
         if source is None:

@@ -32,6 +32,6 @@ def read_nwb(path: str | os.PathLike[str], recipe: str | Recipe = "default", *, 
     if isinstance(found, Recording):
         return found
     if isinstance(found, reader.NeedsSorting):
-        raise SourceError(f"{os.fspath(path)}: it holds no units but what could be sorted into some: {found}")
+        raise SourceError(f"{os.fspath(path)}: it has no units, but activity that could be sorted: {found}")
     advice = "a recipe says what holds activity, and `foundation ingest --explain` shows the file"
     raise SourceError(f"{os.fspath(path)}: it {found}; {advice}")

@@ -223,7 +223,7 @@ def _content(path: Path, above: tuple[Path, ...] = ()) -> Any:
             raise ConfigError(f"extends is {name!r}: expected the name of a recipe or a file")
         found = find_config(path.parent / name if (path.parent / name).is_file() else name, "recipes").resolve()
         if found in above or found == path.resolve():
-            raise ConfigError(f"extends is {name!r}, which extends this recipe in turn")
+            raise ConfigError(f"extends is {name!r}, which extends this recipe: expected no circle")
         base = _content(found, (*above, path.resolve()))
         for about in _ABOUT:
             base.pop(about, None)

@@ -83,7 +83,7 @@ def explain(
         return _explain(Asset(path, path, 0, Source(path, "")), path, recipe, content, strict)
     assets = find_assets(path, archives=archives, access=access)
     if len(assets) != 1:
-        raise SourceError(f"{path} holds {len(assets)} assets: name one of them, such as {_address(assets[0])}")
+        raise SourceError(f"{path} holds {len(assets)} assets: expected one, such as {_address(assets[0])}")
     access = access or AccessSettings()
     if access.mode == "auto" and assets[0].size > access.small:  # only a small part is read, and no digest is computed
         access = replace(access, mode="stream")

@@ -89,7 +89,7 @@ class IngestCommand(IngestSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.cluster is not None and self.address is not None:
-            raise ConfigError(f"cluster is {self.cluster!r} and address is {self.address!r}: give one of the two")
+            raise ConfigError(f"cluster is {self.cluster!r} and address is {self.address!r}: expected only one of them")
 
     def _needed(self) -> list[str]:
         return [] if self.explain is not None else ["input"] if self.dry_run else ["input", "store"]

@@ -80,7 +80,7 @@ class SimulateSettings(Limited):
         super().__post_init__()
         check_local(output=self.output)
         if self.synapses >= self.neurons:
-            raise ConfigError(f"synapses is {self.synapses}: at most one fewer than neurons ({self.neurons})")
+            raise ConfigError(f"synapses is {self.synapses}: expected fewer than neurons ({self.neurons})")
 
     @property
     def varies_tuning(self) -> bool:

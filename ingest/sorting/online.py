@@ -149,7 +149,7 @@ class OnlineSorter:
             SourceError: if the sorting has no units.
         """
         if not sorting.n_units:
-            raise SourceError(f"{voltage.path}: the sorting has no units to learn from: sort a longer stretch")
+            raise SourceError(f"{voltage.path}: the sorting has no units: expected at least one; sort a longer stretch")
         clean = clean_voltage(voltage, settings.filter, settings.windows)
         detector = make_detector(clean, settings.detection, settings.windows)
         windows = replace(settings.windows, window=BEFORE + AFTER, before=BEFORE)

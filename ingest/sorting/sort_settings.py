@@ -46,7 +46,7 @@ class FilterSettings(Limited):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.low >= self.high:
-            raise ConfigError(f"filter.low is {self.low:g} and filter.high {self.high:g}: low must be below high")
+            raise ConfigError(f"filter.low is {self.low:g} and filter.high {self.high:g}: expected low below high")
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class WindowSettings(Limited):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.before >= self.window:
-            raise ConfigError(f"windows.before is {self.before:g} ms: below windows.window, {self.window:g} ms")
+            raise ConfigError(f"windows.before is {self.before:g} ms: expected below window, {self.window:g} ms")
 
 
 @dataclass(frozen=True)

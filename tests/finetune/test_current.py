@@ -87,7 +87,7 @@ def test_results_of_other_settings_or_changed_recordings_are_stale(settings, tmp
     assert [r.target for r in current.results] == ["now"]
     reasons = {place.split("/")[1]: reason for place, reason in current.stale}
     assert "other settings" in reasons["seed"]
-    assert "recording three, which the store does not hold" in reasons["gone"]
+    assert "recording three, which the store does not contain" in reasons["gone"]
     assert "recording two before it changed" in reasons["changed"]
     assert "contract 1" in reasons["contract"]
     with pytest.raises(FoundationError, match="none of the 5 results"):

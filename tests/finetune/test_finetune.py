@@ -235,7 +235,7 @@ def test_table_and_report_have_every_score(results, place, settings):
 @pytest.mark.parametrize(
     ("change", "what"),
     [
-        ({"tasks": ["cell_tpye"]}, "'cell_tpye': choose from"),
+        ({"tasks": ["cell_tpye"]}, "'cell_tpye': expected one of"),
         ({"folds": 1}, "folds is 1: expected at least 2"),
         ({"mode": []}, "mode is empty"),
     ],

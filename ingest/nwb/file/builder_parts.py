@@ -58,7 +58,7 @@ class PartManager(BuildManager):
         if isinstance(builder, LinkBuilder):
             builder = builder.builder
         if any(builder is one for one in self._under_way):
-            raise ValueError(f"a link to {path_of(builder)}, in which it lies itself")
+            raise ValueError(f"a link to {path_of(builder)}, which contains it")
         self._under_way.append(builder)
         try:
             return super().construct(builder)
@@ -93,7 +93,7 @@ def refuse_circle(target: Builder, holder: Builder) -> None:
     here: Builder | None = holder
     while here is not None:
         if here is target:
-            raise SourceError(f"a link to {path_of(target) or 'the file itself'}, in which it lies itself")
+            raise SourceError(f"a link to {path_of(target) or 'the file itself'}, which contains it")
         here = here.parent
 
 

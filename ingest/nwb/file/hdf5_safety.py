@@ -116,7 +116,7 @@ def resolve(group: h5py.Group, target: str) -> h5py.Group | h5py.Dataset:
             continue
         links += 1
         if links > 100:
-            raise SourceError(f"a link to {target!r}, which leads in a circle")
+            raise SourceError(f"a link to {target!r}, which is circular")
         following = here.get(name, getlink=True).path
         if following.startswith("/"):
             here = here.file["/"]

@@ -141,7 +141,7 @@ def _cells(item: FoundSeries) -> Any:
 
 def _read_plane(item: FoundSeries, recipe: Recipe, nwb: NWBFile, notes: Notes) -> Activity:
     if (why := impossible_conversion(item.series)) is not None:
-        raise SourceError(f"{item.path} has an impossible {why}")
+        raise SourceError(f"{item.path} has an invalid {why}")
     sparse = is_sparse(item.series.data)
     if not sparse:
         refuse_unwritten(item.series.data, f"{item.path}/data")

@@ -206,6 +206,6 @@ def without_excluded(intervals: dict[str, Interval], rules: ObservedRules, domai
     start, end = (np.concatenate([getattr(intervals[name], side) for name in names]) for side in ("start", "end"))
     left = domain.without(Interval(start - rules.margin, end + rules.margin))
     if not len(left):
-        raise SourceError(f"observed.exclude takes out all of the observed time ({', '.join(names)})")
+        raise SourceError(f"observed.exclude covers all of the observed time ({', '.join(names)})")
     notes["excluded_seconds"] += domain.duration - left.duration
     return left

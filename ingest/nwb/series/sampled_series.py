@@ -269,7 +269,7 @@ def read_series(
     finite = is_finite(times)
     falls = bool((np.diff(times[finite]) < 0).any())
     if strict and not finite.all():
-        raise SourceError(f"{item.path} has time stamps that are not finite; without strict their samples are dropped")
+        raise SourceError(f"{item.path} has non-finite time stamps; without strict their samples are dropped")
     if strict and falls:
         raise SourceError(f"{item.path} has decreasing time stamps; without strict its samples are sorted")
     quality["samples_dropped"] += int((~finite).sum())

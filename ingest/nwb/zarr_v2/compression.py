@@ -36,7 +36,7 @@ def expand(codecs: list[dict[str, Any]], raw: bytes, limit: int) -> bytes:
     for left, codec in zip(range(len(codecs) - 1, -1, -1), codecs, strict=True):
         raw = _expand(codec["id"], raw, limit + left * (4096 + limit // 8))
     if len(raw) > limit:
-        raise SourceError(f"a chunk holds {len(raw)} bytes, and may hold {limit}")
+        raise SourceError(f"a chunk has {len(raw)} bytes: expected at most {limit}")
     return raw
 
 
@@ -60,7 +60,7 @@ def _inflate(raw: bytes, window: int, limit: int) -> bytes:
     if len(found) > limit:
         raise SourceError(f"a chunk expands to more than the {limit} bytes that it may hold")
     if not stream.eof:
-        raise SourceError("a chunk is damaged: it ends before its data do")
+        raise SourceError("a chunk is damaged: it ends before its data")
     return found
 
 

@@ -86,7 +86,7 @@ def unpickled_objects(stream: bytes, count: int) -> list[Any]:
     except (ValueError, IndexError, KeyError, TypeError, OverflowError) as error:
         raise SourceError(f"a pickle is damaged: {error}") from error
     if not isinstance(found, _Array) or found.items is None or reader.stack:
-        raise SourceError("a pickle holds no NumPy array of objects: only those are read")
+        raise SourceError("a pickle holds no NumPy array of objects: expected one")
     if len(found.items) != count:
         raise SourceError(f"a pickle is damaged: it holds {len(found.items)} objects where {count} belong")
     for item in found.items:
@@ -212,4 +212,4 @@ def _check(value: Any, depth: int) -> None:
         for part in value:
             _check(part, depth - 1)
         return
-    raise SourceError("a pickle holds objects that are not plain values: only text, numbers and references are read")
+    raise SourceError("a pickle holds objects that are not plain values: expected only text, numbers and references")

@@ -295,7 +295,7 @@ def array_layout(path: str, meta: dict[str, Any]) -> ArrayLayout:
         if len(shape) != len(chunks):
             raise ValueError(f"shape {shape} and chunks {chunks} differ in their dimensions")
         if meta["order"] not in ("C", "F") or separator not in (".", "/"):
-            raise ValueError("order or dimension_separator is not what Zarr v2 knows")
+            raise ValueError("order or dimension_separator is not allowed in Zarr v2")
         if not all(isinstance(c, dict) and isinstance(c.get("id"), str) for c in [*filters, compressor or {"id": ""}]):
             raise ValueError("a codec has no id")
         if math.prod(chunks) * dtype.itemsize > CHUNK_BYTES:

@@ -97,8 +97,8 @@ class _Table:
         config = self.found.get((row, choice, session, seed))
         if config is not None and config != self.config:
             raise FoundationError(
-                f"{row}, {choice}, session {session}, seed {seed} of {self.path} is of other settings: move the file "
-                "away, or give another output"
+                f"{row}, {choice}, session {session}, seed {seed} of {self.path} is of other settings: expected equal "
+                f"ones; move the file away, or set another output"
             )
         return config is None
 

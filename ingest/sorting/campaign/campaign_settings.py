@@ -66,10 +66,10 @@ class SortingTable(Limited):
         for name, allowed in (("tasks", TASKS), ("rows", ROWS)):
             unknown = sorted(set(getattr(self, name)) - set(allowed))
             if unknown:
-                raise ConfigError(f"{name} has {unknown[0]!r}: one of {', '.join(allowed)}")
+                raise ConfigError(f"{name} has {unknown[0]!r}: expected one of {', '.join(allowed)}")
         for name in ("test_units", "train_units"):
             units = getattr(self, name)
             if not units or min(units) < 1:
-                raise ConfigError(f"{name} is {units}: one or more numbers, each at least 1")
+                raise ConfigError(f"{name} is {units}: expected one or more numbers, each at least 1")
         if not self.seeds or min(self.seeds) < 0:
-            raise ConfigError(f"seeds is {self.seeds}: one or more, each 0 or more")
+            raise ConfigError(f"seeds is {self.seeds}: expected one or more, each 0 or more")

@@ -53,4 +53,4 @@ class ClusterSettings(Limited):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.max_units < self.min_units:
-            raise ConfigError(f"max_units is {self.max_units}: at least min_units, {self.min_units}")
+            raise ConfigError(f"max_units is {self.max_units}: expected at least min_units, {self.min_units}")

@@ -80,9 +80,9 @@ def train_recipe(
 
     settings = settings or ClusterSettings()
     if recipe not in TRAINED:
-        raise ConfigError(f"recipe is {recipe!r}: only {', '.join(TRAINED)} train an encoder before")
+        raise ConfigError(f"recipe is {recipe!r}: expected one that trains an encoder: {', '.join(TRAINED)}")
     if recipe in LABELS and not labelled:
-        raise ConfigError(f"labelled is empty: recipe {recipe} learns from labelled spikes, such as simulated ones")
+        raise ConfigError(f"labelled is empty: expected labelled spikes for recipe {recipe}, such as simulated ones")
     if recipe == "contrastive":
         network = train_contrastive(unlabelled, labelled, seed, settings)
         return TrainedNetwork(lambda waveforms: ContrastiveEncoder(network, recording_whitening(waveforms)))
@@ -134,12 +134,12 @@ def cluster_waveforms(
     """
     settings = settings or ClusterSettings()
     if recipe not in RECIPES:
-        raise ConfigError(f"recipe is {recipe!r}: one of {', '.join(RECIPES)}")
+        raise ConfigError(f"recipe is {recipe!r}: expected one of {', '.join(RECIPES)}")
     if n_units is not None and n_units < 1:
-        raise ConfigError(f"n_units is {n_units}: at least 1, or null to estimate it")
+        raise ConfigError(f"n_units is {n_units}: expected at least 1, or null to estimate it")
     bad_N = ~(np.isfinite(waveforms.x_NCT).all(axis=(1, 2)) & np.isfinite(waveforms.amplitude_N))
     if bad_N.any():
-        raise SourceError(f"spike {int(bad_N.argmax())} is not finite: remove NaN and infinity from the voltage")
+        raise SourceError(f"spike {int(bad_N.argmax())} is not finite: expected voltage without NaN and infinity")
     if len(waveforms) < MIN_SPIKES:
         return _clusters(waveforms, NoUnits(), NoUnits())
     if not np.ptp(waveforms.x_NCT, axis=0).any() and not np.ptp(waveforms.amplitude_N):

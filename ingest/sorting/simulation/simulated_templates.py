@@ -54,7 +54,7 @@ def file_templates(
         ConfigError: if there are fewer mean waveforms than units.
     """
     if len(means) < units:
-        raise ConfigError(f"templates hold {len(means)} units, {units} are to be drawn: give more files")
+        raise ConfigError(f"templates hold {len(means)} units: expected at least {units}; add more files")
     return np.stack([_from_mean(means[k][0], means[k][1], rate) for k in rng.permutation(len(means))[:units]])
 
 

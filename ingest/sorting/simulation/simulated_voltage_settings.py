@@ -67,10 +67,10 @@ class SessionSettings(Limited):
         for name in ("snr", "rate"):
             low, high = getattr(self, f"min_{name}"), getattr(self, f"max_{name}")
             if high < low:
-                raise ConfigError(f"session.max_{name} is {high:g}: at least session.min_{name}, {low:g}")
+                raise ConfigError(f"session.max_{name} is {high:g}: expected at least session.min_{name}, {low:g}")
         if self.refractory * self.max_rate >= 0.5:
             most = 0.5 / self.refractory
-            raise ConfigError(f"session.max_rate is {self.max_rate:g}: below half of 1 / refractory, {most:g}")
+            raise ConfigError(f"session.max_rate is {self.max_rate:g}: expected below 0.5 / refractory, {most:g}")
 
     @property
     def channels(self) -> int:
@@ -107,7 +107,7 @@ class VoltageSettings(Limited):
         super().__post_init__()
         check_local(output=self.output)
         if self.max_units < self.min_units:
-            raise ConfigError(f"max_units is {self.max_units}: at least min_units, {self.min_units}")
+            raise ConfigError(f"max_units is {self.max_units}: expected at least min_units, {self.min_units}")
 
     @property
     def number_of_sessions(self) -> int:

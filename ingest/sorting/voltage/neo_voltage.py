@@ -51,7 +51,7 @@ class NeoVoltage(Voltage):
             block_index=0, seg_index=0, i_start=start, i_stop=stop, stream_index=self._stream
         )
         if len(stored_TC) != stop - start:
-            raise SourceError(f"{self.path} is cut short: {len(stored_TC)} of samples {start} to {stop} are there")
+            raise SourceError(f"{self.path} is truncated: it has only {len(stored_TC)} of samples {start} to {stop}")
         return self._scale(stored_TC)
 
 
@@ -85,7 +85,7 @@ def opened_neo_voltage(path: str, raw: RawSettings) -> Iterator[Voltage]:
         raise SourceError(f"{path} has no signal")
     if raw.stream >= len(streams):
         known = ", ".join(f"{k} ({stream['name']})" for k, stream in enumerate(streams))
-        raise SourceError(f"{path}: raw.stream is {raw.stream}: one of {known}")
+        raise SourceError(f"{path}: raw.stream is {raw.stream}: expected one of {known}")
     if reader.block_count() != 1 or reader.segment_count(0) != 1:
         raise SourceError(
             f"{path} has {reader.block_count()} blocks and {reader.segment_count(0)} segments in the first: "

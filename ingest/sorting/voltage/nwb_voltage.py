@@ -59,7 +59,7 @@ class NwbVoltage(Voltage):
             if len(stamps) != shape[0]:
                 raise SourceError(f"{where} has {len(stamps)} time stamps for {shape[0]} samples")
             if not (np.isfinite(stamps).all() and (np.diff(stamps) > 0).all()):
-                raise SourceError(f"{where} has time stamps that do not increase: spikes would have no time")
+                raise SourceError(f"{where} has time stamps that do not increase: expected increasing ones")
             step = float(np.median(np.diff(stamps)))
             rate, start = 1.0 / step, float(stamps[0])
             if np.abs(stamps - (start + step * np.arange(len(stamps)))).max() > UNEVEN * step:
@@ -109,7 +109,7 @@ def choose_series(path: str, nwb: NWBFile, series: str | None = None) -> FoundSe
         chosen = next((item for item in found if item.path == series), None)
         if chosen is None:
             known = ", ".join(printable(item.path) for item in found) or "none"
-            raise SourceError(f"{path}: raw.series is {series!r}: one of its ElectricalSeries: {known}")
+            raise SourceError(f"{path}: raw.series is {series!r}: expected one of its ElectricalSeries: {known}")
         return chosen
     chosen = voltage(found)
     if chosen is None:

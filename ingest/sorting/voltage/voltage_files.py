@@ -80,9 +80,9 @@ def binary_voltage(path: str, raw: RawSettings, beside: dict[str, Any] | None = 
     ]
     if missing:
         options = " ".join(f"--raw.{name}" for name in missing)
-        raise ConfigError(f"{path} is plain binary without {', '.join(missing)}: give {options}")
+        raise ConfigError(f"{path} is plain binary without {', '.join(missing)}: expected {options}")
     if str(dtype).lstrip("<>=") not in DTYPES:
-        raise ConfigError(f"raw.dtype is {dtype!r}: one of {', '.join(DTYPES)}")
+        raise ConfigError(f"raw.dtype is {dtype!r}: expected one of {', '.join(DTYPES)}")
     if not isinstance(channels, int) or channels < 1 or not isinstance(rate, int | float):
         raise SourceError(f"{path}: channels {channels!r} at {rate!r} Hz: expected a whole number from 1 on and a rate")
     number = np.dtype(str(dtype))
@@ -91,8 +91,9 @@ def binary_voltage(path: str, raw: RawSettings, beside: dict[str, Any] | None = 
         raise SourceError(f"{path} holds {max(size, 0)} bytes of samples: expected at least {step}, one sample")
     if size % step and not raw.cut:
         raise SourceError(
-            f"{path} holds {size:,} bytes of samples, no multiple of {step} ({channels} channels of {number.name}): "
-            "it is cut short, or channels, dtype or header are wrong; --raw.cut leaves out the unfinished sample"
+            f"{path} holds {size:,} bytes of samples: expected a multiple of {step} ({channels} channels of "
+            f"{number.name}): "
+            "the file is truncated, or channels, dtype or header are wrong; --raw.cut leaves out the unfinished sample"
         )
     notes = []
     if size % step:

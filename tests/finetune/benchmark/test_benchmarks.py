@@ -121,17 +121,17 @@ def test_missing_data_names_folder_and_files(tmp_path):
     message = r"data is '.*', and mc-maze needs 000128/sub-Jenkins/\*train\*\.nwb there.*dandi download DANDI:000128"
     with pytest.raises(MissingDataError, match=message):
         find_files("mc-maze", read_benchmark("mc-maze"), str(tmp_path))
-    with pytest.raises(MissingDataError, match="'nowhere', which is no folder: reach-mihi needs nwb/reach/sub-Mihi"):
+    with pytest.raises(MissingDataError, match="'nowhere': expected a folder with nwb/reach/sub-Mihi"):
         run_benchmarks(BenchmarkSettings(["reach-mihi"], data="nowhere"))
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"names": ["reach-chewy"]}, "names has 'reach-chewy': choose from allen-cell-type, .*reach-chewie"),
+        ({"names": ["reach-chewy"]}, "names has 'reach-chewy': expected one of allen-cell-type, .*reach-chewie"),
         ({"names": []}, "no benchmark is named: expected --all, or one or more of allen-cell-type"),
         ({"all": True}, "names and all are both given"),
-        ({"mode": ["best"]}, "mode has 'best': choose from probe, mlp, full"),
+        ({"mode": ["best"]}, "mode has 'best': expected one of probe, mlp, full"),
         ({"seeds": [43, 43]}, r"seeds is \[43, 43\]: expected each seed once"),
     ],
 )
@@ -142,7 +142,7 @@ def test_invalid_settings_are_rejected(changes, message):
 
 def test_command_accepts_names_as_bare_words(capsys):
     assert main(["benchmark", "reach-mihi", "sleep-mouse", "--data", "nowhere"]) == 2
-    assert "data is 'nowhere', which is no folder: reach-mihi needs nwb/reach/sub-Mihi" in capsys.readouterr().err
+    assert "data is 'nowhere': expected a folder with nwb/reach/sub-Mihi" in capsys.readouterr().err
 
 
 def test_results_of_two_checkpoints_are_two_targets(benchmarked, benchmark_settings):

@@ -69,7 +69,7 @@ def test_calibrated_head_decodes_the_rest_of_the_recording(mode, fitted, problem
 
 def test_too_little_voltage_is_rejected(fitted, problems, population_model, other, tmp_path):
     head, _ = fitted(problems["velocity"], population_model, "rate", tmp_path / "velocity")
-    with pytest.raises(HeadError, match=r"0.05 minutes of n.nwb are too little"):
+    with pytest.raises(HeadError, match=r"0.05 minutes of n.nwb are too few"):
         calibrate_head(head, {}, *other, minutes=0.05)
 
 

@@ -212,7 +212,7 @@ def test_states_are_scored_with_and_without_smoothing(place):
         ("task: a\nlabel: units.x\nkind: circular\n", "expected classes or values"),
         ("task: a\nlabel: wheel\nkind: values\ncolour: red\n", "colour"),
         ("- a\n- b\n", "expected task, label and kind"),
-        ("task: [\n", "is no YAML"),
+        ("task: [\n", "is not valid YAML"),
     ],
 )
 def test_invalid_task_file_is_rejected_with_its_name(tmp_path, text, what):
@@ -236,7 +236,7 @@ def test_invalid_task_is_rejected(tmp_path, place):
             own_task(name)
     with pytest.raises(ConfigError, match="second task called 'layer'"):
         load_tasks([str(place / "layer.yaml"), str(place / "layer.yaml")])
-    with pytest.raises(ConfigError, match=r"tasks has 'layers': choose from .*YAML"):
+    with pytest.raises(ConfigError, match=r"tasks has 'layers': expected one of .*YAML"):
         FinetuneSettings("c", "s", "o", tasks=["layers"])
     (tmp_path / "none.yaml").write_text("task: nothing\nlabel: units.nothing\nkind: classes\n")
     with pytest.raises(ConfigError, match=r"which .* cannot give: no recording has such labels"):

@@ -182,7 +182,7 @@ def test_invalid_rates(write, nwb_maker, spiking, change):
     ],
 )
 def test_invalid_conversions(write, nwb_maker, spiking, change, why):
-    with pytest.raises(SourceError, match=f"dff has an impossible {why}"):
+    with pytest.raises(SourceError, match=f"dff has an invalid {why}"):
         read_nwb(write(with_activity(nwb_maker.new(), dff(), **change), "activity.nwb"))
     nwb = spiking()
     nwb.add_acquisition(TimeSeries(name="speed", data=np.arange(5.0), unit="m/s", rate=10.0, **change))

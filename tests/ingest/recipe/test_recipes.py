@@ -158,10 +158,10 @@ def test_recipe_extends_a_file_beside_it(tmp_path):
 def test_recipes_that_extend_each_other_are_refused(tmp_path):
     (tmp_path / "a.yaml").write_text("extends: b.yaml")
     (tmp_path / "b.yaml").write_text("extends: a.yaml")
-    with pytest.raises(ConfigError, match="which extends this recipe in turn"):
+    with pytest.raises(ConfigError, match="which extends this recipe: expected no circle"):
         load_recipe(tmp_path / "a.yaml")
     (tmp_path / "c.yaml").write_text("extends: c.yaml")
-    with pytest.raises(ConfigError, match="which extends this recipe in turn"):
+    with pytest.raises(ConfigError, match="which extends this recipe: expected no circle"):
         load_recipe(tmp_path / "c.yaml")
 
 

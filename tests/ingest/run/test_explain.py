@@ -97,7 +97,7 @@ def test_asset_of_an_archive(archive_server, lab, quick, path):
         found = explain(address, archives=[lab], access=quick(mode=mode))
         assert (found.path, found.ok) == (address, True)
         assert found.result == explain(path, load_recipe("dandi-000003")).result.replace(" of m1", " of lab/000003/m1")
-    with pytest.raises(SourceError, match="holds 3 assets: name one of them, such as dandi://lab/000003@draft/sub-a/a"):
+    with pytest.raises(SourceError, match="holds 3 assets: expected one, such as dandi://lab/000003@draft/sub-a/a"):
         explain("dandi://lab/000003", archives=[lab], access=quick())
     found = explain("dandi://lab/000003/sub-b/text.nwb", archives=[lab], access=quick())
     assert not found.ok
@@ -113,7 +113,7 @@ def test_exit_status_shows_whether_an_ingest_would_fail(path, tmp_path, capsys):
     shutil.copy(path, tmp_path / "folder" / "good.nwb")
     for source, message in (
         (tmp_path / "nothing.nwb", "there is nothing at"),
-        (tmp_path / "folder", "holds 2 assets: name one of them, such as "),
+        (tmp_path / "folder", "holds 2 assets: expected one, such as "),
         ("dandi://nowhere/000003", "archive 'nowhere'"),
     ):
         assert main(["ingest", "--explain", str(source)]) in (1, 2)

@@ -112,5 +112,5 @@ def test_only_a_sample_of_very_many_spikes_is_clustered(monkeypatch):
 
 
 def test_band_with_limits_in_the_wrong_order_is_rejected():
-    with pytest.raises(ConfigError, match="low must be below high"):
+    with pytest.raises(ConfigError, match="expected low below high"):
         FilterSettings(low=6000.0, high=300.0)

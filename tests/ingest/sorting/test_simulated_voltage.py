@@ -119,11 +119,11 @@ def test_files_hold_voltage_and_truth_and_are_equal_bytes(tmp_path):
 
 
 def test_invalid_settings_are_named(tmp_path):
-    with pytest.raises(ConfigError, match=r"session.max_snr is 2: at least session.min_snr, 3"):
+    with pytest.raises(ConfigError, match=r"session.max_snr is 2: expected at least session.min_snr, 3"):
         SessionSettings(max_snr=2.0)
-    with pytest.raises(ConfigError, match=r"session.max_rate is 400: below half of 1 / refractory, 250"):
+    with pytest.raises(ConfigError, match=r"session.max_rate is 400: expected below 0.5 / refractory, 250"):
         SessionSettings(max_rate=400.0)
-    with pytest.raises(ConfigError, match="max_units is 1: at least min_units, 2"):
+    with pytest.raises(ConfigError, match="max_units is 1: expected at least min_units, 2"):
         VoltageSettings("x", max_units=1)
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="which is a file"):

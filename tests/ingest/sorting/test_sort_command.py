@@ -202,7 +202,7 @@ def cut_short(path, tmp_path):
 def test_truncated_file_is_rejected_or_loses_its_last_sample(binary, tmp_path):
     path = cut_short(binary, tmp_path)
     with (
-        pytest.raises(SourceError, match=r"no multiple of 8 \(4 channels of int16\): it is cut short"),
+        pytest.raises(SourceError, match=r"expected a multiple of 8 \(4 channels of int16\): the file is truncated"),
         open_voltage(path),
     ):
         pass

@@ -58,7 +58,7 @@ def test_campaign_produces_all_rows_and_resumes(table, tmp_path):
     again = read_results(tmp_path / "results" / "detected.jsonl")
     assert [_without_time(r) for r in again] == [_without_time(r) for r in detected]
 
-    with pytest.raises(FoundationError, match="is of other settings: move the file away"):
+    with pytest.raises(FoundationError, match="is of other settings: expected equal ones; move the file away"):
         reproduce_sorting(replace(table, threshold=5.0))
 
 
@@ -110,9 +110,9 @@ def test_files_without_labels_are_named(tmp_path):
 
 
 def test_invalid_settings_are_named():
-    with pytest.raises(ConfigError, match="rows has 'v7': one of v0"):
+    with pytest.raises(ConfigError, match="rows has 'v7': expected one of v0"):
         SortingTable(rows=["v7"])
-    with pytest.raises(ConfigError, match="tasks has 'all': one of notebook"):
+    with pytest.raises(ConfigError, match="tasks has 'all': expected one of notebook"):
         SortingTable(tasks=["all"])
     with pytest.raises(ConfigError, match="seeds is \\[\\]"):
         SortingTable(seeds=[])

@@ -182,7 +182,7 @@ def test_intervals_that_a_recipe_excludes_are_not_observed(write, nwb_maker, tmp
     assert len(recording.intervals["light_pulses"]) == 3
     assert read_nwb(path).domain.duration == 10.0
     (tmp_path / "all.yaml").write_text("observed: {exclude: ['light.*'], margin: 20}")
-    with pytest.raises(SourceError, match=r"observed\.exclude takes out all of the observed time \(light_pulses\)"):
+    with pytest.raises(SourceError, match=r"observed\.exclude covers all of the observed time \(light_pulses\)"):
         read_nwb(path, load_recipe(tmp_path / "all.yaml"))
 
 

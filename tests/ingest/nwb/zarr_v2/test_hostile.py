@@ -97,7 +97,7 @@ def test_a_reference_by_the_place_where_the_store_was_made(copy):
 def test_links_in_a_circle(copy):
     links = [{"name": "device", "path": "/general/extracellular_ephys/shank0", "source": "."}]
     copy.change("general/extracellular_ephys/shank0/.zattrs", zarr_link=links)
-    copy.left_out("general/extracellular_ephys/shank0/device", "in which it lies itself")
+    copy.left_out("general/extracellular_ephys/shank0/device", "which contains it")
 
 
 @pytest.mark.parametrize("what", [f"{TIMES}/0", "units/depth", ".zmetadata"])

@@ -142,7 +142,7 @@ def test_bad_input_is_named():
     broken[7, 0, 3] = np.nan
     with pytest.raises(SourceError, match="spike 7 is not finite"):
         cluster_waveforms(replace(waveforms, x_NCT=broken))
-    with pytest.raises(ConfigError, match="recipe is 'v9': one of v0"):
+    with pytest.raises(ConfigError, match="recipe is 'v9': expected one of v0"):
         cluster_waveforms(waveforms, recipe="v9")
     with pytest.raises(ConfigError, match="n_units is 0"):
         cluster_waveforms(waveforms, n_units=0)
@@ -153,5 +153,5 @@ def test_bad_input_is_named():
         train_recipe("v1", [waveforms], [])
     with pytest.raises(ConfigError, match="only v0, v1, contrastive"):
         train_recipe("v3", [waveforms], [])
-    with pytest.raises(ConfigError, match="max_units is 2: at least min_units, 4"):
+    with pytest.raises(ConfigError, match="max_units is 2: expected at least min_units, 4"):
         ClusterSettings(min_units=4, max_units=2)
