@@ -178,8 +178,8 @@ def page(results, versions):
     made.say(
         "Kilosort 4 has been tried on one recording, our tetrode of seed 0, on the CPU, and failed: it collects "
         "windows of 61 samples to learn its waveforms from, and found none (the message is at the end). It has not "
-        "been tried on the others. MountainSort 5 has not run on 32 channels. Neither they nor the other sorters have "
-        "run on drift and bursts."
+        "been tried on the others. MountainSort 5 has not run on 32 channels, nor on tetrodes of seed 1. Neither they "
+        "nor the other sorters have run on drift and bursts."
     )
     for source, (origin, _) in SOURCES.items():
         for channels, (kind, units) in KINDS.items():

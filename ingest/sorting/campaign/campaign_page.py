@@ -24,6 +24,7 @@ TITLES = {
     "pca": "PCA of normalised spikes + GMM",
     "pca_uv": "PCA of spikes in µV + GMM",
     "isosplit": "PCA of spikes in µV + ISO-SPLIT 6",
+    "spc": "PCA of spikes in µV + superparamagnetic clustering",
     "vade": "VaDE, small, of our writing",
     "idec": "IDEC, small, of our writing",
     "wave_clus": "Wave_clus, its classes in the file",
@@ -47,14 +48,13 @@ Sorting* (CS482/682, group 25), v3 is ours. [sort-recipes.md](../sort-recipes.md
 - **Training and test.** Recipes that train before (v0, v1, InfoNCE) do so on sessions of other seeds; every second one
   of these lends no labels. The report's second data set, alm-1, is not used. Nothing was chosen on test sessions.
 - **What rows see.** v0 to v2 and the first PCA see spikes divided by their amplitude, as the report has it. v3, the
-  InfoNCE encoder and the rivals (PCA in µV, ISO-SPLIT, VaDE, IDEC) see amplitudes too.
+  InfoNCE encoder and the rivals (PCA in µV, ISO-SPLIT, SPC, VaDE, IDEC) see amplitudes too.
 - **gt and auto.** With the true number of units (one more where multi-unit activity is detected), or the number found
   by the recipe: by BIC from 1 to 21 (four in a row without a lower one end the search), by v3's description length, or
-  by ISO-SPLIT.
-- **Not in the tables.** Superparamagnetic clustering, that of Wave_clus. The package `spclustering` 0.8.0 installs and
-  clusters (1.5 s for 4,000 points), and its choice of a temperature after the first Wave_clus runs; its default, the
-  choice after Wave_clus 3, fails with NumPy 2 (`np.NaN` was removed). A recipe for it is not written yet. Wave_clus's
-  own classes of one file are a row of the last table of files.
+  by ISO-SPLIT or superparamagnetic clustering.
+- **Superparamagnetic clustering**, that of Wave_clus, is the package `spclustering`, with the choice of one temperature
+  as the first Wave_clus has it. Its other choice, after Wave_clus 3, fails with NumPy 2 (`np.NaN` was removed). Spikes
+  that it leaves without a cluster go to the most likely one. It has run on sessions of seed 0, and not on the files.
 - **Interval.** 95 %, a bootstrap over test sessions of all seeds. With so few sessions it is rough. Rows that took long
   were run on fewer sessions, as the column *sessions* says; the lines below each table compare v3 with each on the
   sessions that both have.

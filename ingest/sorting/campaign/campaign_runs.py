@@ -78,7 +78,7 @@ def choices_of(row: str) -> tuple[str, ...]:
     """Return the choices of a row: the true number of units (``gt``), its own estimate (``auto``), or both."""
     if row == KNOWN:
         return (GIVEN,)
-    return (FOUND,) if row in ("isosplit", WAVE_CLUS) else (GIVEN, FOUND)
+    return (FOUND,) if row in ("isosplit", "spc", WAVE_CLUS) else (GIVEN, FOUND)
 
 
 class _Table:

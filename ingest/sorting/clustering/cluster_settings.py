@@ -8,7 +8,7 @@ from typing import Annotated
 from foundation.common.errors import ConfigError
 from foundation.common.settings.setting_limits import Count, Limited, NonNegative, Positive, above, one_of
 
-RECIPES = ("v0", "v1", "v2", "v3", "pca", "pca_uv", "whitened", "isosplit", "idec", "vade", "contrastive")
+RECIPES = ("v0", "v1", "v2", "v3", "pca", "pca_uv", "whitened", "isosplit", "spc", "idec", "vade", "contrastive")
 CRITERIA = ("bic", "icl")
 
 

@@ -1,7 +1,7 @@
 """The recipes by name: from waveforms to units.
 
-`pca`: principal components of spikes divided by their amplitude, with a mixture of Gaussians. `pca_uv`, `isosplit`:
-components of spikes in µV, with a mixture or with ISO-SPLIT. `v0`, `v1`, `v2`: the
+`pca`: principal components of spikes divided by their amplitude, with a mixture of Gaussians. `pca_uv`, `isosplit`,
+`spc`: components of spikes in µV, with a mixture, ISO-SPLIT or superparamagnetic clustering. `v0`, `v1`, `v2`: the
 autoencoders of the CS482/682 report. `v3`: ours, noise-whitened features with a mixture of known spread. `idec`,
 `vade`: published deep clustering. `contrastive`: an encoder trained by InfoNCE, with a mixture.
 """
@@ -18,7 +18,7 @@ from foundation.common.lazy import optional_package
 from ingest.sorting.clustering.cluster_settings import RECIPES, ClusterSettings
 from ingest.sorting.clustering.clusters import NOISE, ClusterModel, Clusters, FeatureClusterer, SpikeEncoder
 from ingest.sorting.clustering.labelled import LabelledWaveforms, joined_classes
-from ingest.sorting.clustering.mixtures import GaussianUnits, choose_mixture, joined_mixture
+from ingest.sorting.clustering.mixtures import GaussianUnits, choose_mixture, draw_spikes, joined_mixture
 from ingest.sorting.clustering.noise_mixture import NoiseMixture
 from ingest.sorting.clustering.noise_whitening import MIN_BACKGROUND, WhitenedSpikes
 from ingest.sorting.clustering.principal_components import PrincipalComponents
@@ -28,6 +28,7 @@ MIN_SPIKES = 2
 TRAINED = ("v0", "v1", "contrastive")  # recipes whose encoder can be trained once and used for many recordings
 LABELS = ("v1", "contrastive")  # recipes that learn from labelled spikes
 SIMULATED_SECONDS, SIMULATED_UNITS = 120.0, (4, 8, 12)  # labelled sessions where none are given
+MIN_SPC = 20  # spikes; superparamagnetic clustering takes 11 neighbours of each
 FEATURES_UV = 6  # components of spikes in µV
 
 
@@ -208,6 +209,22 @@ def _isosplit(waveforms: Waveforms, n_units: int | None, seed: int, settings: Cl
     return encoder, gaussians_of(z_NF, np.unique(label_N, return_inverse=True)[1])
 
 
+def _spc(waveforms: Waveforms, n_units: int | None, seed: int, settings: ClusterSettings) -> Found:
+    """Return principal components and superparamagnetic clustering at one temperature, as the first Wave_clus has it.
+
+    It always finds the number of units itself. Spikes that it leaves without a cluster go to the most likely one. Fewer
+    spikes than it needs for its neighbours are one unit.
+    """
+    spclustering = optional_package("spclustering", "the recipe spc", "bench")
+    encoder, z_NF = _microvolt_components(waveforms)
+    drawn_NF = np.ascontiguousarray(draw_spikes(z_NF, settings.max_fit, seed), dtype=np.float64)
+    label_N = np.zeros(len(drawn_NF), dtype=np.int64)
+    if len(drawn_NF) > MIN_SPC:
+        label_N = spclustering.SPC(randomseed=seed).fit_WC1(drawn_NF, min_clus=min(60, len(drawn_NF) // 10))
+    kept_N = label_N > 0 if (label_N > 0).any() else np.ones(len(label_N), dtype=bool)
+    return encoder, gaussians_of(drawn_NF[kept_N], np.unique(label_N[kept_N], return_inverse=True)[1])
+
+
 def _microvolt_components(waveforms: Waveforms) -> tuple[SpikeEncoder, np.ndarray]:
     scaled = InMicrovolts(PrincipalComponents.fit(_in_median(waveforms), FEATURES_UV), _median(waveforms))
     return scaled, scaled.encode(waveforms.x_NCT, waveforms.amplitude_N)
@@ -305,6 +322,7 @@ _UNTRAINED: dict[str, Callable[[Waveforms, int | None, int, ClusterSettings], Fo
     "pca": _pca,
     "pca_uv": _pca_uv,
     "isosplit": _isosplit,
+    "spc": _spc,
     "whitened": _whitened,
     "v2": _v2,
     "v3": _v3,

@@ -67,7 +67,9 @@ def test_a_mixture_of_a_given_number_keeps_near_units_apart_where_one_is_wide():
 def test_recipe_separates_three_shapes_and_labels_new_spikes(recipe):
     waveforms, truth = waveforms_of(each=80)
     labelled = [LabelledWaveforms(waveforms_of(seed=5, each=80)[0], truth)] if recipe in LABELS else []
-    n_units = None if recipe in ("v3", "isosplit", "pca_uv") else 3
+    if recipe == "spc":
+        pytest.importorskip("spclustering")
+    n_units = None if recipe in ("v3", "isosplit", "spc", "pca_uv") else 3
     clusters = cluster_waveforms(waveforms, recipe=recipe, n_units=n_units, labelled=labelled, settings=QUICK)
     assert clusters.n_units == 3
     assert notebook_score(truth, clusters.label_N)["accuracy"] > LEAST.get(recipe, 0.95)
@@ -155,3 +157,10 @@ def test_bad_input_is_named():
         train_recipe("v3", [waveforms], [])
     with pytest.raises(ConfigError, match="max_units is 2: expected at least min_units, 4"):
         ClusterSettings(min_units=4, max_units=2)
+
+
+@pytest.mark.parametrize("spikes", [2, 12])
+def test_superparamagnetic_clustering_takes_few_spikes(spikes):
+    pytest.importorskip("spclustering")
+    waveforms, _ = waveforms_of()
+    assert cluster_waveforms(waveforms.part(np.arange(spikes)), recipe="spc").n_units == 1
