@@ -152,4 +152,4 @@ print(len(result.sorting), result.sorting.n_units, time.process_time() - began, 
     assert megabytes < 1000  # 360 of them before any work
     store = Store(tmp_path / "store")
     (name,) = store.commit_ids()
-    assert len(StoredRecording(store, name).load().spikes.timestamps) == spikes
+    assert len(StoredRecording(store, name).load().spikes.times) == spikes
