@@ -163,17 +163,16 @@ def page(results, versions):
     made.say(
         "Parameters of our sorter were chosen on recordings of other seeds (100 and up) than those below. The last "
         "column is the accuracy of our v3 minus that of the row, over units of recordings that both sorted, with a 95 "
-        "% "
-        "interval (bootstrap over units)."
+        "% interval (bootstrap over units)."
     )
     made.say(
         "On one channel of our simulation our accuracy was 0.802 in an earlier version of this page, on the same two "
         "recordings. Three small units make the difference. One, found with an accuracy of 0.53, has a detectability "
         "of 5.8 and is left out since units below 6 are. Two, found with 0.72 and 0.64, lie so near to each other "
         "that the draw of background windows decides whether they are one unit: the earlier sorter joins them too for "
-        "two of five seeds of that draw. On 40 other recordings (seeds 300 to 339) the mean accuracy is 0.852 with the "
-        "limit of detectability and 0.861 with the earlier limit, an SNR of 4.5, and 0.13 and 0.32 found units a "
-        "recording agree with no true unit; the limit stays."
+        "two of five seeds of that draw. A comparison apart from this command, on 40 other recordings (seeds 300 to "
+        "339), gave a mean accuracy of 0.852 with the limit of detectability and of 0.861 with the earlier limit, an "
+        "SNR of 4.5; 0.13 and 0.32 found units a recording agreed with no true unit. The limit stays."
     )
     made.say(
         "Kilosort 4 has been tried on one recording, our tetrode of seed 0, on the CPU, and failed: it collects "
