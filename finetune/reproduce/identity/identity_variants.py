@@ -89,7 +89,7 @@ def draw_networks(rows: Mapping[str, list[RunResult]], folder: Path) -> None:
     counts = sorted({run.config[NETWORKS] for run in runs})
     if len(counts) < 2:
         return
-    with drawing(5.2, 3.4, kind="svg") as sheet:
+    with drawing(6.6, 3.4, kind="svg") as sheet:
         axes = sheet.figure.add_subplot()
         widths = sorted({run.config["recipe"]["model"]["dim"] for run in runs})
         for k, width in enumerate(widths):
@@ -107,6 +107,6 @@ def draw_networks(rows: Mapping[str, list[RunResult]], folder: Path) -> None:
         axes.set_xticks(counts, [str(count) for count in counts])
         axes.set_xlabel("networks of pretraining, 100 neurons each")
         axes.set_ylabel("balanced accuracy, %")
-        axes.legend(frameon=False, fontsize=8)
+        axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / PICTURE, sheet.content)
