@@ -153,7 +153,7 @@ def test_bad_input_is_named():
         cluster_waveforms(wide, recipe="v1")
     with pytest.raises(ConfigError, match="labelled is empty"):
         train_recipe("v1", [waveforms], [])
-    with pytest.raises(ConfigError, match="only v0, v1, contrastive"):
+    with pytest.raises(ConfigError, match="expected one that trains an encoder: v0, v1, contrastive"):
         train_recipe("v3", [waveforms], [])
     with pytest.raises(ConfigError, match="max_units is 2: expected at least min_units, 4"):
         ClusterSettings(min_units=4, max_units=2)
