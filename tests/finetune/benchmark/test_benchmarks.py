@@ -118,7 +118,8 @@ def test_all_lists_missing_data_and_runs_the_rest(benchmarked, benchmark_setting
 
 
 def test_missing_data_names_folder_and_files(tmp_path):
-    message = r"data is '.*', and mc-maze needs 000128/sub-Jenkins/\*train\*\.nwb there.*dandi download DANDI:000128"
+    missing = r"data is '.*' without 000128/sub-Jenkins/\*train\*\.nwb: benchmark mc-maze needs them"
+    message = missing + ".*dandi download DANDI:000128"
     with pytest.raises(MissingDataError, match=message):
         find_files("mc-maze", read_benchmark("mc-maze"), str(tmp_path))
     with pytest.raises(MissingDataError, match="'nowhere': expected a folder with nwb/reach/sub-Mihi"):
