@@ -86,7 +86,7 @@ def test_templates_of_a_file_are_its_class_means(tmp_path):
     assert np.corrcoef(means[0][0], shape[0])[0, 1] > 0.99
     settings = SessionSettings(seconds=2.0, templates=[str(file)], background_units=5)
     assert np.corrcoef(simulate_session(settings, 2, 0).template_UCT[:, 0])[0, 1] < 0.999
-    with pytest.raises(ConfigError, match="templates hold 2 units, 3 are to be drawn"):
+    with pytest.raises(ConfigError, match="templates hold 2 units: expected at least 3; add more files"):
         simulate_session(settings, 3, 0)
     np.savez(file, waveforms=shape)
     with pytest.raises(SourceError, match=r"cannot read templates from .*labelled"):
