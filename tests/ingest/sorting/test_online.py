@@ -83,5 +83,5 @@ def test_forward_filter_equals_scipy(halves):
 def test_learning_needs_at_least_one_unit(halves):
     first = halves[0]
     nothing = sort_voltage(first.voltage, replace(PCA, detection=DetectionSettings(threshold=1000.0)))
-    with pytest.raises(SourceError, match="no units to learn"):
+    with pytest.raises(SourceError, match="the sorting has no units: expected at least one"):
         OnlineSorter.learn(first.voltage, nothing, PCA)

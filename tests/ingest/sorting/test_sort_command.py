@@ -215,7 +215,7 @@ def test_truncated_file_is_rejected_or_loses_its_last_sample(binary, tmp_path):
     [
         ("none.raw", RawSettings(), SourceError, "there is nothing at"),
         ("plain.raw", RawSettings(), ConfigError, "--raw.sampling_rate --raw.dtype --raw.channels"),
-        ("plain.raw", RawSettings(sampling_rate=3e4, dtype="int16"), ConfigError, "give --raw.channels"),
+        ("plain.raw", RawSettings(sampling_rate=3e4, dtype="int16"), ConfigError, "expected --raw.channels"),
         ("plain.raw", RawSettings(sampling_rate=3e4, dtype="complex64", channels=1), ConfigError, "raw.dtype is 'comp"),
         ("plain.raw", RawSettings(sampling_rate=3e4, dtype="int16", channels=9999), SourceError, "one sample"),
         ("plain.raw", RawSettings(sampling_rate=3e4, dtype="int16", channels=4, group_size=3), ConfigError, "divisor"),
