@@ -152,7 +152,7 @@ def test_damaged_weights_are_rejected(heads, folder, tmp_path):
     def zero(tensors):
         tensors["0.scale"][0] = 0
 
-    for change, what in ((nan, "1 non-finite values"), (smaller, "has shape"), (zero, "not above 0")):
+    for change, what in ((nan, "1 non-finite values"), (smaller, "has shape"), (zero, "values of 0 or below")):
         with pytest.raises(HeadError, match=what):
             load_head(with_tensors(folder / "velocity-both", tmp_path, change))
 

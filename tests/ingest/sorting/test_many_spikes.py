@@ -109,7 +109,7 @@ def test_work_is_in_proportion_to_spikes_and_memory_is_not(tmp_path, monkeypatch
     count(sorting_run, "cluster_waveforms", len)
     settings = replace(SortSettings(), max_spikes=1000, chunk=5)
     found = []
-    for repeats in (1, 4):
+    for repeats in (4, 16):  # both are longer than what is learned from
         file = tmp_path / f"{repeats}.raw"
         true = write_voltage(file, repeats)
         work.clear()
@@ -125,7 +125,7 @@ def test_work_is_in_proportion_to_spikes_and_memory_is_not(tmp_path, monkeypatch
     for name in ("explain_peaks", "_refit"):
         assert many_work[name] / few_work[name] == pytest.approx(4.0, rel=0.15), (few_work, many_work)
     assert many_work["cluster_waveforms"] <= ELECTRODES * settings.max_spikes
-    assert many_peak < 2 * few_peak  # the spikes themselves, of which there are 4 times as many, take a part
+    assert many_peak < 1.3 * few_peak
 
 
 @pytest.mark.long
