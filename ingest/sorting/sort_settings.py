@@ -136,7 +136,8 @@ class SortSettings(Limited):
         windows: windows around peaks.
         clustering: options of the recipes.
         matching: template matching and merging.
-        max_spikes: maximum spikes of a neighbourhood to cluster, spread over the recording; the others are assigned.
+        max_spikes: maximum spikes of a neighbourhood to cluster, spread over the recording (the number of each
+            second is rounded up); the others are assigned.
         chunk: seconds read at a time; null: as many as fit into ``memory``.
         memory: MB of voltage in memory at a time.
         seed: random seed.

@@ -78,13 +78,19 @@ class Finetuned:
     def weighted(self) -> list[tuple[Tuned, float]]:
         """The networks that help, each with its weight in predictions; the linear readout has the rest of 1."""
         helping = [(network.tuned, network.share) for network in self.networks if network.tuned is not None]
-        count = len(helping) if self.n_classes else len(self.networks)
-        return [(tuned, share / count) for tuned, share in helping]
+        return [(tuned, share / self._count) for tuned, share in helping]
 
     @property
     def share(self) -> float:
         """Share of all networks in predictions."""
-        return sum(weight for _, weight in self.weighted)
+        # Divided once: a sum of weights such as six times 1/6 is not exactly 1, and a bit of the readout would stay.
+        return sum(network.share for network in self.networks) / self._count
+
+    @property
+    def _count(self) -> int:
+        """Networks that the mean is over: of values all of them, of classes those that help."""
+        helping = sum(network.tuned is not None for network in self.networks)
+        return max(1, helping) if self.n_classes else len(self.networks)
 
     @property
     def updates(self) -> int | list[int]:

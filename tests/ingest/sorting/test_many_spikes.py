@@ -124,7 +124,9 @@ def test_work_is_in_proportion_to_spikes_and_memory_is_not(tmp_path, monkeypatch
     assert many == 4 * few
     for name in ("explain_peaks", "_refit"):
         assert many_work[name] / few_work[name] == pytest.approx(4.0, rel=0.15), (few_work, many_work)
-    assert many_work["cluster_waveforms"] <= 1.1 * ELECTRODES * settings.max_spikes  # each chunk rounds its part up
+    seconds = int(16 * SECONDS)
+    of_a_second = -(-settings.max_spikes // seconds)  # rounded up
+    assert many_work["cluster_waveforms"] <= ELECTRODES * seconds * of_a_second
     assert many_peak < 1.3 * few_peak
 
 

@@ -9,7 +9,7 @@ from finetune.finetune_settings import FullSettings
 from finetune.heads.decode import decode
 from finetune.heads.fitting.fit_head import Evaluated, Scored, fit_head
 from finetune.heads.fitting.head_probe import probe_with_rates
-from finetune.heads.fitting.shared_trunk import SEEDS_APART, Learned, _Training, finetune_on
+from finetune.heads.fitting.shared_trunk import SEEDS_APART, Finetuned, Learned, Network, _Training, finetune_on
 from finetune.heads.head_files import load_head, save_head
 from finetune.heads.head_models import head_models
 from finetune.heads.mlflow_head import save_mlflow_head
@@ -59,6 +59,13 @@ def test_share_of_an_unhelpful_network_goes_to_the_readout(two_networks, problem
     problem, some, linear_S = problems["velocity"], np.arange(20), np.ones((20, 2))
     expected = 0.25 * first.tuned.predict(problem, some) + 0.75
     np.testing.assert_allclose(one.predict(problem, some, linear_S), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("n_networks", [1, 2, 3, 6, 10, 49])
+def test_networks_that_all_help_leave_exactly_nothing_to_the_readout(n_networks):
+    for n_classes in (0, 4):
+        assert Finetuned((Network(object(), 3, 1.0),) * n_networks, n_classes).share == 1.0
+    assert Finetuned((Network(None, 0, 0.0),) * n_networks, 4).share == 0.0
 
 
 @pytest.mark.parametrize(("target", "share"), [("velocity", 1.0), ("velocity", 0.5), ("direction", 1.0)])
